@@ -1,0 +1,171 @@
+package opaque
+
+import (
+	"bufio"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+)
+
+// Secrets are the master secrets of an installation, newest first. The zero
+// value holds none and can do nothing.
+type Secrets struct{ list [][]byte }
+
+// masterLen is the length of a master secret in bytes.
+const masterLen = 32
+
+// NewSecrets returns one new random master secret.
+func NewSecrets() Secrets {
+	b := make([]byte, masterLen)
+	rand.Read(b)
+	return Secrets{[][]byte{b}}
+}
+
+// ParseSecrets reads master secrets from text: one a line, newest first, each
+// 32 bytes as unpadded URL-safe base64; blank lines and lines that begin with
+// # are passed over. Errors name the line, never its content.
+func ParseSecrets(text string) (Secrets, error) {
+	var s Secrets
+	lines := bufio.NewScanner(strings.NewReader(text))
+	for n := 1; lines.Scan(); n++ {
+		line := strings.TrimSpace(lines.Text())
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		b, err := base64.RawURLEncoding.Strict().DecodeString(line)
+		if err != nil || len(b) != masterLen {
+			return Secrets{}, fmt.Errorf("line %d is not a master secret: want %d bytes as unpadded URL-safe base64", n, masterLen)
+		}
+		s.list = append(s.list, b)
+	}
+	if err := lines.Err(); err != nil {
+		return Secrets{}, fmt.Errorf("read master secrets: %w", err)
+	}
+	if len(s.list) == 0 {
+		return Secrets{}, errors.New("no master secret found")
+	}
+	return s, nil
+}
+
+// Reveal returns s in the form that [ParseSecrets] reads.
+func (s Secrets) Reveal() string {
+	var b strings.Builder
+	for _, k := range s.list {
+		b.WriteString(base64.RawURLEncoding.EncodeToString(k))
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// IsZero reports whether s holds no secret.
+func (s Secrets) IsZero() bool { return len(s.list) == 0 }
+
+// String says how many secrets there are.
+func (s Secrets) String() string { return fmt.Sprintf("%d master secrets", len(s.list)) }
+
+// GoString is [Secrets.String].
+func (s Secrets) GoString() string { return s.String() }
+
+// LogValue is [Secrets.String].
+func (s Secrets) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// Keys returns the keys that the secrets yield for one purpose. Keys of
+// different purposes are independent of each other.
+func (s Secrets) Keys(purpose string) Keys {
+	k := Keys{set: make([]derived, 0, len(s.list))}
+	for _, master := range s.list {
+		k.set = append(k.set, derive(master, purpose))
+	}
+	return k
+}
+
+// Keys authenticate and seal values for one purpose (HMAC-SHA-256 and
+// AES-256-GCM). The first key of the list signs and seals, every key verifies
+// and opens. The zero value panics on use. Keys are safe for concurrent use.
+type Keys struct{ set []derived }
+
+type derived struct {
+	id   [4]byte // names the key in what it has sealed
+	mac  []byte
+	aead cipher.AEAD
+}
+
+// MACLen is the length in bytes of what [Keys.MAC] returns.
+const MACLen = 24
+
+// MAC returns the authenticator of msg under the newest key: 192 bits.
+func (k Keys) MAC(msg []byte) [MACLen]byte { return mac(k.set[0].mac, msg) }
+
+// VerifyMAC reports whether tag authenticates msg under any of the keys, in
+// time that does not depend on where they differ.
+func (k Keys) VerifyMAC(msg, tag []byte) bool {
+	ok := false
+	for i := range k.set {
+		want := mac(k.set[i].mac, msg)
+		ok = hmac.Equal(want[:], tag) || ok
+	}
+	return ok
+}
+
+// Seal encrypts and authenticates plain; whoever opens it must name the same
+// context.
+func (k Keys) Seal(plain, context []byte) []byte {
+	d := k.set[0]
+	out := make([]byte, 0, len(d.id)+len(plain)+d.aead.Overhead())
+	out = append(out, d.id[:]...)
+	return d.aead.Seal(out, nil, plain, context)
+}
+
+// Open returns what [Keys.Seal] sealed for the same context, and
+// [ErrMalformed] if it was not sealed by any of the keys.
+func (k Keys) Open(sealed, context []byte) ([]byte, error) {
+	for _, d := range k.set {
+		if len(sealed) < len(d.id) || string(sealed[:len(d.id)]) != string(d.id[:]) {
+			continue
+		}
+		if plain, err := d.aead.Open(nil, nil, sealed[len(d.id):], context); err == nil {
+			return plain, nil
+		}
+	}
+	return nil, ErrMalformed
+}
+
+// String says how many keys there are.
+func (k Keys) String() string { return fmt.Sprintf("%d keys", len(k.set)) }
+
+// GoString is [Keys.String].
+func (k Keys) GoString() string { return k.String() }
+
+// LogValue is [Keys.String].
+func (k Keys) LogValue() slog.Value { return slog.StringValue(k.String()) }
+
+func derive(master []byte, purpose string) derived {
+	out, err := hkdf.Key(sha256.New, master, nil, "fastbind "+purpose, 4+32+32)
+	if err != nil {
+		panic(err) // the length is a constant within the limits of HKDF
+	}
+	block, err := aes.NewCipher(out[36:68])
+	if err != nil {
+		panic(err)
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		panic(err)
+	}
+	return derived{id: [4]byte(out[:4]), mac: out[4:36], aead: aead}
+}
+
+func mac(key, msg []byte) [MACLen]byte {
+	h := hmac.New(sha256.New, key)
+	h.Write(msg)
+	var sum [sha256.Size]byte
+	return [MACLen]byte(h.Sum(sum[:0]))
+}

@@ -1,0 +1,282 @@
+package refresh
+
+import (
+	"slices"
+	"time"
+
+	"github.com/fastbind/fastbind/internal/audit"
+	"github.com/fastbind/fastbind/internal/opaque"
+	"github.com/fastbind/fastbind/internal/policy"
+)
+
+// Rules are what a decision depends on besides the family: the session policy,
+// and what the client is registered as.
+type Rules struct {
+	policy.Policy
+	// SendsAttempts says that the client sends an attempt key with each
+	// refresh and that its tabs take turns: the overlap is 0.
+	SendsAttempts bool
+	// APIsReport says that the client's APIs report the first use of access
+	// tokens. Without it there is no lost-response window.
+	APIsReport bool
+	// NotifyOnly answers a replay that may be a theft with a refusal and an
+	// event, and lets the family live.
+	NotifyOnly bool
+	// KeepsTokens says that the client is confidential and sender-constrained:
+	// its refresh token stays the same (FAPI 2.0 Security Profile, section
+	// 5.3.2.1).
+	KeepsTokens bool
+}
+
+// Shown is a refresh token as it was presented, after its MAC, the client and
+// the proof were checked.
+type Shown struct {
+	Generation int64
+	Client     string
+	Scope      []string      // asked for; empty: all that was granted
+	Audience   []string      // asked for; empty: all that was granted
+	Key        string        // thumbprint of the key that was proven; empty: none
+	Attempt    opaque.Digest // digest of the attempt key; all zero: none was sent
+	Network    string
+	Agent      string
+}
+
+// Answer is what a decision means for the one who asked.
+type Answer int
+
+// The answers.
+const (
+	Refused  Answer = iota // invalid_grant; see Verdict.Why
+	Rotated                // the family has a new generation: hand it out
+	Repeated               // hand out the current generation again
+	Kept                   // the same token stays in use
+)
+
+// Why says what a refusal is about. It is for the event and the log; the client
+// is told the same whatever it is, but for WrongScope and WrongTarget.
+type Why string
+
+// The causes of refusals. A family that has ended is refused with its reason.
+const (
+	Unknown      Why = "unknown"
+	WrongClient  Why = "wrong_client"
+	WrongKey     Why = "wrong_key"
+	WrongScope   Why = "wrong_scope"
+	WrongTarget  Why = "wrong_target"
+	Replayed     Why = "replayed" // a replay that ended nothing, as the client's rules want it
+	MissingProof Why = "missing_proof"
+)
+
+// A Verdict is what a shown token means.
+type Verdict struct {
+	Answer Answer
+	Why    Why // of a refusal
+	// State is the state after the decision; equal to the one before it unless
+	// Changed.
+	State      State
+	Changed    bool
+	EndSession bool
+	Events     []audit.Event
+}
+
+// Judge says what a token of f, shown as s says, means at the time now. It is a
+// pure function: it may be called any number of times for one request. The
+// first row of the table in docs/rotation.md that fits, fits.
+func Judge(r Rules, f Family, s Shown, now time.Time) Verdict {
+	j := judgement{r: r, f: f, s: s, now: now}
+	switch {
+	case s.Client != f.Client:
+		return j.refuse(WrongClient)
+	case !f.Ended.IsZero():
+		return j.refuse(Why(f.Reason))
+	case !now.Before(f.AbsoluteEnd):
+		return j.refuse(Why(audit.AbsoluteTimeout))
+	case !now.Before(f.IdleEnd):
+		return j.refuse(Why(audit.IdleTimeout))
+	case f.Bound() && s.Key != f.Key:
+		return j.foreignKey()
+	case s.Generation > f.Generation:
+		return j.end(audit.Epoch, audit.FamilyEnded, "the database has lost history: run fastbind restore finish")
+	case !subset(s.Scope, f.Scope):
+		return j.refuse(WrongScope)
+	case !subset(s.Audience, f.Audience):
+		return j.refuse(WrongTarget)
+	case s.Generation == f.Generation:
+		return j.current()
+	case f.Bound():
+		return j.boundReplay()
+	case s.Generation == f.Generation-1:
+		return j.unboundParent()
+	}
+	return j.theft()
+}
+
+type judgement struct {
+	r   Rules
+	f   Family
+	s   Shown
+	now time.Time
+}
+
+func (j judgement) refuse(why Why) Verdict {
+	return Verdict{Answer: Refused, Why: why, State: j.f.State}
+}
+
+func (j judgement) current() Verdict {
+	n := j.f.State
+	n.Confirmed = max(n.Confirmed, n.Generation)
+	n.IdleEnd = j.idleEnd()
+	if j.r.KeepsTokens && j.f.Bound() {
+		return Verdict{Answer: Kept, State: n, Changed: true}
+	}
+	n.Generation++
+	n.Rotated, n.Attempt, n.Network, n.Agent = j.now, j.s.Attempt, j.s.Network, j.s.Agent
+	n.Replays, n.Retries = 0, 0
+	if n.ShadowedIn < j.f.Generation {
+		n.Shadows = 0 // the generation that ends here was not shadowed: the run is over
+	}
+	return Verdict{Answer: Rotated, State: n, Changed: true}
+}
+
+// boundReplay answers a parent or an ancestor that was shown with the family's
+// own key. The key decides, so several processes may share one credential.
+func (j judgement) boundReplay() Verdict {
+	n := j.f.State
+	n.Replays++
+	n.IdleEnd = j.idleEnd()
+	v := Verdict{Answer: Repeated, State: n, Changed: true}
+	if j.s.Generation == j.f.Generation-1 {
+		return v
+	}
+	if j.r.EndOnSameKeyReplay {
+		return j.theft()
+	}
+	if j.f.Confirmed >= j.f.Generation && worthTelling(n.Replays) {
+		v.Events = []audit.Event{j.event(audit.Replay, "an older refresh token was shown with the right key")}
+	}
+	return v
+}
+
+func (j judgement) unboundParent() Verdict {
+	n := j.f.State
+	n.Replays++
+	again := Verdict{Answer: Repeated, State: n, Changed: true}
+
+	overlap := j.r.Overlap
+	if j.r.SendsAttempts {
+		overlap = 0
+	}
+	switch {
+	case j.s.Attempt != (opaque.Digest{}) && j.s.Attempt == j.f.Attempt:
+		return again // only who began this refresh knows the key
+	case j.now.Before(j.f.Rotated.Add(overlap)):
+		return j.racing(again)
+	case j.r.APIsReport && j.f.Confirmed < j.f.Generation &&
+		j.now.Before(j.f.Rotated.Add(j.r.LostResponse)) && j.f.Retries < int64(j.r.MaxRetries):
+		again.State.Retries++
+		return again
+	}
+	return j.theft()
+}
+
+// racing answers the parent within the overlap. Somebody else in the same place
+// is a racing tab; somebody elsewhere is told about, and three generations
+// running is a thief who walks one step behind.
+func (j judgement) racing(again Verdict) Verdict {
+	if j.s.Network == j.f.Network && j.s.Agent == j.f.Agent {
+		return again
+	}
+	n := &again.State
+	if n.ShadowedIn == n.Generation {
+		return again // this generation has been counted
+	}
+	if n.ShadowedIn != n.Generation-1 {
+		n.Shadows = 0
+	}
+	n.Shadows++
+	n.ShadowedIn = n.Generation
+	if n.Shadows >= maxShadows {
+		return j.theft()
+	}
+	again.Events = []audit.Event{j.event(audit.Replay, "a refresh token was shown again from another network or agent")}
+	return again
+}
+
+// maxShadows is the number of generations running in which somebody may be one
+// step behind.
+const maxShadows = 3
+
+func (j judgement) foreignKey() Verdict {
+	v := j.refuse(WrongKey)
+	if j.s.Key == "" {
+		v.Why = MissingProof
+	}
+	v.Changed = true
+	v.State.Alarms++
+	if worthTelling(v.State.Alarms) {
+		v.Events = []audit.Event{j.event(audit.ForeignKey, "a bound refresh token was shown with another key or none")}
+	}
+	return v
+}
+
+func (j judgement) theft() Verdict {
+	if j.r.NotifyOnly {
+		v := j.refuse(Replayed)
+		v.Changed = true
+		v.State.Alarms++
+		if worthTelling(v.State.Alarms) {
+			v.Events = []audit.Event{j.event(audit.Theft, "an old refresh token was shown; the client's rules let the family live")}
+		}
+		return v
+	}
+	return j.end(audit.TokenTheft, audit.Theft, "an old refresh token was shown: two parties hold this family")
+}
+
+// end ends the family, and the session with it: they are on the same device.
+func (j judgement) end(why audit.Reason, kind audit.Kind, note string) Verdict {
+	v := j.refuse(Why(why))
+	v.Changed = true
+	v.State.Ended, v.State.Reason = j.now, why
+	v.EndSession = why == audit.TokenTheft
+	e := j.event(kind, note)
+	e.Reason = why
+	v.Events = []audit.Event{e}
+	return v
+}
+
+func (j judgement) event(kind audit.Kind, note string) audit.Event {
+	return audit.Event{
+		Time: j.now, Kind: kind, Note: note,
+		Subject: j.f.Subject, Session: j.f.Session, Family: string(j.f.ID), Client: j.f.Client,
+		Parties: []audit.Party{
+			{Time: j.f.Rotated, Network: j.f.Network, Agent: j.f.Agent, Key: j.f.Key, Generation: j.f.Generation},
+			{Time: j.now, Network: j.s.Network, Agent: j.s.Agent, Key: j.s.Key, Generation: j.s.Generation},
+		},
+	}
+}
+
+// idleEnd returns the idle end after a use: never earlier than it was, never
+// past the absolute end.
+func (j judgement) idleEnd() time.Time {
+	end := j.now.Add(j.r.Idle)
+	if end.Before(j.f.IdleEnd) {
+		end = j.f.IdleEnd
+	}
+	if end.After(j.f.AbsoluteEnd) {
+		end = j.f.AbsoluteEnd
+	}
+	return end
+}
+
+// worthTelling thins out events that somebody can cause at will: the first, and
+// then each time their number has doubled.
+func worthTelling(n int64) bool { return n&(n-1) == 0 }
+
+func subset(asked, granted []string) bool {
+	for _, a := range asked {
+		if !slices.Contains(granted, a) {
+			return false
+		}
+	}
+	return true
+}
