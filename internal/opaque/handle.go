@@ -196,3 +196,18 @@ func putChecksum(dst []byte, s string) []byte {
 	}
 	return dst
 }
+
+// KeyDigest returns the digest of several parts, none of which can be taken for
+// another: the name of a limit or a lock.
+func KeyDigest(parts ...string) Digest {
+	h := sha256.New()
+	var n [8]byte
+	for _, p := range parts {
+		binary.BigEndian.PutUint64(n[:], uint64(len(p)))
+		h.Write(n[:])
+		h.Write([]byte(p))
+	}
+	var d Digest
+	h.Sum(d[:0])
+	return d
+}
