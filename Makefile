@@ -1,0 +1,107 @@
+# Development of Fastbind. `make help` lists what there is.
+
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+GO       ?= go
+BIN      := $(CURDIR)/.cache/bin
+LISTEN   ?= 127.0.0.1:8080
+FUZZTIME ?= 60s
+COUNT    ?= 10
+
+# golangci-lint is built apart from tools/go.mod: as a tool it would add more
+# than two hundred requirements to it.
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI         := $(BIN)/golangci-lint-$(GOLANGCI_VERSION)
+
+.PHONY: help
+help: ## List the targets.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 12
+
+.PHONY: build
+build: ## Build the server into ./fastbind.
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o fastbind ./cmd/fastbind
+
+.PHONY: demo
+demo: build ## Run a server with demo users and clients; LISTEN=ADDRESS.
+	./fastbind serve --dev --listen $(LISTEN)
+
+.PHONY: test
+test: unit interop ## Run every test, with real databases and a real browser.
+
+.PHONY: unit
+unit: ## Run the tests of the main module, on SQLite and PostgreSQL.
+	scripts/need.sh gcc postgresql
+	FASTBIND_TEST_POSTGRES=1 $(GO) test -race -shuffle=on -timeout 20m ./...
+
+.PHONY: interop
+interop: ## Run the tests with other people's clients and a browser.
+	scripts/need.sh chromium node
+	scripts/interop.sh
+
+.PHONY: check
+check: format lint tidy generated vulnerable ## Check formatting, lint, modules and generated files.
+
+.PHONY: format
+format: $(GOLANGCI) ## Say which files are not formatted.
+	$(GOLANGCI) fmt --diff
+
+.PHONY: fmt
+fmt: $(GOLANGCI) ## Format all files.
+	$(GOLANGCI) fmt
+
+.PHONY: lint
+lint: $(GOLANGCI) ## Run go vet, the modernizers, staticcheck and the other linters.
+	$(GO) vet ./...
+	$(GO) fix -diff ./...
+	$(GOLANGCI) config verify
+	$(GOLANGCI) run
+
+.PHONY: tidy
+tidy: ## Say whether the module files are in order.
+	$(GO) mod tidy -diff
+	$(GO) mod verify
+	cd tools && $(GO) mod tidy -diff
+
+.PHONY: generate
+generate: $(BIN)/templ ## Write all generated files anew.
+	scripts/generated.sh write $(BIN)/templ
+	$(GO) test ./internal/archtest -run '^TestSpecMap$$' -update
+
+.PHONY: generated
+generated: $(BIN)/templ ## Say whether the generated files are up to date.
+	scripts/generated.sh check $(BIN)/templ
+	$(GO) test ./internal/archtest -run '^TestSpecMap$$'
+
+.PHONY: deps
+deps: ## Write the list of linked modules anew.
+	$(GO) test ./cmd/fastbind -run '^TestDeps$$' -update
+
+.PHONY: vulnerable
+vulnerable: $(BIN)/govulncheck ## Look for known vulnerabilities, if their database can be reached.
+	scripts/vulnerable.sh $(BIN)/govulncheck
+
+.PHONY: bench
+bench: ## Run the benchmarks COUNT times; compare with benchstat.
+	$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) ./...
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME.
+	scripts/fuzz.sh $(FUZZTIME)
+
+.PHONY: clean
+clean: ## Remove what was built.
+	rm -rf fastbind .cache out
+
+$(GOLANGCI):
+	mkdir -p $(BIN)
+	GOBIN=$(BIN) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	mv $(BIN)/golangci-lint $@
+
+$(BIN)/templ: tools/go.mod
+	cd tools && $(GO) build -o $@ github.com/a-h/templ/cmd/templ
+
+$(BIN)/govulncheck: tools/go.mod
+	cd tools && $(GO) build -o $@ golang.org/x/vuln/cmd/govulncheck
