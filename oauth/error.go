@@ -125,6 +125,10 @@ func WriteError(w http.ResponseWriter, e *Error) {
 	if e.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(e.RetryAfter))
 	}
+	if e.Code == "" { // no credentials were sent: RFC 6750, section 3.1
+		w.WriteHeader(e.HTTPStatus())
+		return
+	}
 	body, err := json.Marshal(struct {
 		Error       Code   `json:"error"`
 		Description string `json:"error_description,omitempty"`

@@ -67,10 +67,15 @@ type State struct {
 	Replays int64 // answers that repeated the current generation
 	Retries int64 // those of them that the lost-response window allowed
 	// Shadows counts the generations running, up to ShadowedIn, in which the
-	// parent was shown from another network or agent.
+	// parent was shown from another network or agent. Of a bound family
+	// ShadowedIn is the newest generation in which it was told that an ancestor
+	// was shown, and Shadows stays 0.
 	Shadows    int64
 	ShadowedIn int64
-	Alarms     int64 // times the family was shown with a key that is not its own
+	// Alarms counts, since the last rotation, how often the family was shown
+	// with a key that is not its own, or was copied and its client's rules let
+	// it live.
+	Alarms int64
 
 	Ended  time.Time // zero while the family lives
 	Reason audit.Reason
@@ -126,4 +131,10 @@ type Store interface {
 	// where it is lower and that generation exists, and raises the version of
 	// those it changed. Unknown and ended families are passed over.
 	Confirm(ctx context.Context, uses []Use) error
+}
+
+// Valid reports whether id has the form of a family's name.
+func (id FamilyID) Valid() bool {
+	_, err := opaque.DecodeID(string(id))
+	return err == nil
 }

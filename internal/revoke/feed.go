@@ -1,0 +1,258 @@
+package revoke
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/fastbind/fastbind/internal/client"
+	"github.com/fastbind/fastbind/internal/refresh"
+	"github.com/fastbind/fastbind/internal/web"
+	"github.com/fastbind/fastbind/oauth"
+)
+
+// Paths of the endpoints, below the issuer.
+const (
+	FeedPath       = "/revocations"
+	UsePath        = "/token-use"
+	RevokePath     = "/revoke"
+	IntrospectPath = "/introspect"
+)
+
+// A Feed serves the revocation feed to resource servers (docs/revocation.md):
+// as an event stream, or page by page.
+type Feed struct {
+	Core *Core
+	Auth *client.Authenticator
+	Log  *slog.Logger
+	// Done ends the streams when it is closed; nil: never.
+	Done <-chan struct{}
+}
+
+// writeTimeout is how long a verifier may take to read what was written. One
+// that is slower is dropped, and catches up by number.
+const writeTimeout = 5 * time.Second
+
+// completeness is the data of a complete event, and a part of a page.
+type completeness struct {
+	Number int64 `json:"seq"`
+	Time   int64 `json:"time"` // unix milliseconds up to which the list is complete
+}
+
+func (f *Feed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	web.NoStore(w)
+	if r.Method != http.MethodGet {
+		w.Header().Set("Allow", "GET")
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return
+	}
+	if _, err := resourceServer(r, f.Auth, "", ""); err != nil {
+		web.Refuse(w, r, f.Log, "revocations", err)
+		return
+	}
+	var err error
+	if strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
+		err = f.stream(w, r)
+	} else {
+		err = f.page(w, r)
+	}
+	if err != nil {
+		web.Refuse(w, r, f.Log, "revocations", err)
+	}
+}
+
+func (f *Feed) page(w http.ResponseWriter, r *http.Request) error {
+	after, err := number(r.URL.Query().Get("after"))
+	if err != nil {
+		return err
+	}
+	entries, newest, complete, _ := f.Core.after(after)
+	if complete.IsZero() {
+		return ErrNotRead
+	}
+	reset := after > newest // the database has lost history: all that there is
+	if reset {
+		entries, newest, complete, _ = f.Core.after(0)
+	}
+	if entries == nil {
+		entries = []Entry{}
+	}
+	b, err := json.Marshal(struct {
+		Entries []Entry `json:"entries"`
+		Reset   bool    `json:"reset,omitempty"`
+		completeness
+	}{entries, reset, completeness{newest, complete.UnixMilli()}})
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Write(b) //nolint:errcheck // the client is gone: it can ask again
+	return nil
+}
+
+func number(s string) (int64, error) {
+	if s == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 0 {
+		return 0, oauth.Refuse(oauth.InvalidRequest, "not a number of the feed")
+	}
+	return n, nil
+}
+
+// stream writes entries as they come. The first answer is a snapshot; after it,
+// and each second from then on, a complete event says up to when the list is
+// complete. While the database cannot be read there is none, so that verifiers
+// know that their view grows old.
+func (f *Feed) stream(w http.ResponseWriter, r *http.Request) error {
+	last, err := number(r.Header.Get("Last-Event-ID"))
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("X-Accel-Buffering", "no")
+	w.WriteHeader(http.StatusOK)
+	s := &stream{w: w, c: http.NewResponseController(w)}
+	for {
+		entries, newest, complete, changed := f.Core.after(last)
+		if last > newest && !complete.IsZero() {
+			s.printf("event: reset\ndata: {}\n\n")
+			last = 0
+			continue
+		}
+		for _, e := range entries {
+			s.entry(e)
+			last = e.Number
+		}
+		if complete.After(s.complete) {
+			s.complete = complete
+			last = max(last, newest)
+			s.json("complete", last, completeness{newest, complete.UnixMilli()})
+		}
+		if !s.flush() {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-r.Context().Done():
+			return nil
+		case <-f.Done:
+			return nil
+		}
+	}
+}
+
+// A stream writes events until the first error.
+type stream struct {
+	w        http.ResponseWriter
+	c        *http.ResponseController
+	complete time.Time // of the last complete event
+	err      error
+}
+
+func (s *stream) printf(format string, a ...any) {
+	if s.err == nil {
+		_, s.err = fmt.Fprintf(s.w, format, a...)
+	}
+}
+
+func (s *stream) entry(e Entry) { s.json("entry", e.Number, e) }
+
+func (s *stream) json(event string, id int64, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		s.err = err
+		return
+	}
+	s.printf("event: %s\nid: %d\ndata: %s\n\n", event, id, b)
+}
+
+func (s *stream) flush() bool {
+	if s.err == nil {
+		s.c.SetWriteDeadline(time.Now().Add(writeTimeout)) //nolint:errcheck // not every writer has deadlines
+		s.err = s.c.Flush()
+	}
+	return s.err == nil
+}
+
+// Uses takes reports of first use from resource servers (POST, JSON).
+type Uses struct {
+	Core *Core
+	Auth *client.Authenticator
+	Log  *slog.Logger
+}
+
+// Limits of one report.
+const (
+	maxReport = 256 << 10
+	maxUses   = 1_000
+)
+
+func (u *Uses) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	web.NoStore(w)
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", "POST")
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return
+	}
+	if err := u.serve(w, r); err != nil {
+		web.Refuse(w, r, u.Log, "token-use", err)
+	}
+}
+
+func (u *Uses) serve(w http.ResponseWriter, r *http.Request) error {
+	if _, err := resourceServer(r, u.Auth, "", ""); err != nil {
+		return err
+	}
+	var report struct {
+		Uses []struct {
+			Family     string `json:"family"`
+			Generation int64  `json:"generation"`
+		} `json:"uses"`
+	}
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxReport)).Decode(&report); err != nil {
+		return &oauth.Error{Code: oauth.InvalidRequest, Description: "not a report of uses", Cause: err}
+	}
+	if len(report.Uses) > maxUses {
+		return oauth.Refuse(oauth.InvalidRequest, "too many uses in one report")
+	}
+	uses := make([]refresh.Use, 0, len(report.Uses))
+	for _, v := range report.Uses {
+		if id := refresh.FamilyID(v.Family); id.Valid() && v.Generation > 0 {
+			uses = append(uses, refresh.Use{Family: id, Generation: v.Generation})
+		}
+	}
+	if err := u.Core.Confirm(r.Context(), uses); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// resourceServer returns the client that sent a request, which must be a
+// resource server.
+func resourceServer(r *http.Request, a *client.Authenticator, id, secret string) (client.Client, error) {
+	cred, err := client.CredentialsOf(r.Header, id, secret, web.Network(r))
+	if err != nil {
+		return client.Client{}, err
+	}
+	c, err := a.Authenticate(r.Context(), cred)
+	if err != nil {
+		return client.Client{}, err
+	}
+	if !c.ResourceServer {
+		return client.Client{}, oauth.Refuse(oauth.AccessDenied, "this is for resource servers")
+	}
+	return c, nil
+}
+
+// serves reports whether a token is meant for the resource server c.
+func serves(c client.Client, audience []string) bool {
+	return slices.ContainsFunc(audience, func(a string) bool { return slices.Contains(c.Audiences, a) })
+}
