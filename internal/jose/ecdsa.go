@@ -7,11 +7,11 @@ const rawLen = 64
 // maxDER is the length of the longest ES256 signature in DER.
 const maxDER = 2 + 2*(2+33)
 
-// appendDER appends the ES256 signature raw in DER, and returns nil if it is
-// not of the right length.
+// appendDER appends the ES256 signature raw in DER, and nothing if it is not of
+// the right length.
 func appendDER(b, raw []byte) []byte {
 	if len(raw) != rawLen {
-		return nil
+		return b
 	}
 	start := len(b)
 	b = append(b, 0x30, 0)

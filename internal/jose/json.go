@@ -312,23 +312,23 @@ func (s *scanner) quoted() (raw []byte, escapes bool, err error) {
 	if !s.accept('"') {
 		return nil, false, s.syntax()
 	}
-	start := s.i
-	for s.i < len(s.b) {
-		switch c := s.b[s.i]; {
+	b, start := s.b, s.i
+	for i := start; i < len(b); {
+		switch c := b[i]; {
 		case c == '"':
-			s.i++
-			return s.b[start : s.i-1 : s.i-1], escapes, nil
+			s.i = i + 1
+			return b[start:i:i], escapes, nil
 		case c < ' ':
 			return nil, false, s.syntax()
 		case c == '\\':
 			escapes = true
-			_, n := unescape(s.b[s.i:])
+			_, n := unescape(b[i:])
 			if n == 0 {
 				return nil, false, s.syntax()
 			}
-			s.i += n
+			i += n
 		default:
-			s.i++
+			i++
 		}
 	}
 	return nil, false, s.syntax()
@@ -422,7 +422,7 @@ type names struct {
 func (s *names) add(name []byte) bool {
 	if s.more == nil {
 		for _, other := range s.list[:s.n] {
-			if bytes.EqualFold(name, other) {
+			if !apart(name, other) && bytes.EqualFold(name, other) {
 				return false
 			}
 		}
@@ -442,6 +442,12 @@ func (s *names) add(name []byte) bool {
 	}
 	s.more[folded] = struct{}{}
 	return true
+}
+
+// apart reports whether a and b surely differ by more than case, since they
+// begin with different ASCII characters. It saves most of the comparisons.
+func apart(a, b []byte) bool {
+	return len(a) > 0 && len(b) > 0 && a[0]|b[0] < utf8.RuneSelf && (a[0]^b[0])&^0x20 != 0
 }
 
 // fold maps strings that are equal under [bytes.EqualFold] to one.

@@ -34,9 +34,10 @@ type Header struct {
 // A Message is a compact JWS whose signature was not checked yet. The zero
 // value verifies under no key.
 type Message struct {
-	signed             string // what the signature is over
-	header             Header
-	payload, signature []byte
+	header    Header
+	signed    []byte // what the signature is over
+	payload   []byte
+	signature []byte // with ES256 in DER, and empty if it is not of the right length
 }
 
 // Parse takes apart a token in the compact serialization (RFC 7515, section
@@ -54,17 +55,23 @@ func Parse(token string) (Message, error) {
 	if !ok || !ok2 || head == "" || signature == "" || strings.IndexByte(signature, '.') >= 0 {
 		return Message{}, fmt.Errorf("%w: token is not of three parts", ErrMalformed)
 	}
-	signed := token[:len(head)+1+len(body)]
-	// One buffer for all three parts.
-	x := encoding.DecodedLen(len(head))
-	y := x + encoding.DecodedLen(len(body))
-	buf := make([]byte, y+encoding.DecodedLen(len(signature)))
-	if !decodeInto(buf[:x], head) || !decodeInto(buf[x:y], body) || !decodeInto(buf[y:], signature) {
+	// One buffer for the text that is signed, the decoded parts, and what the
+	// signature is converted to.
+	x := len(head) + 1 + len(body)
+	y := x + encoding.DecodedLen(len(head))
+	z := y + encoding.DecodedLen(len(body))
+	end := z + encoding.DecodedLen(len(signature))
+	buf := make([]byte, end, end+maxDER)
+	copy(buf, token[:x])
+	if !decodeInto(buf[x:y], head) || !decodeInto(buf[y:z], body) || !decodeInto(buf[z:], signature) {
 		return Message{}, fmt.Errorf("%w: base64url", ErrMalformed)
 	}
-	m := Message{signed: signed, payload: buf[x:y:y], signature: buf[y:]}
-	if err := m.header.parse(buf[:x:x]); err != nil {
+	m := Message{signed: buf[:x:x], payload: buf[y:z:z], signature: buf[z:]}
+	if err := m.header.parse(buf[x:y:y]); err != nil {
 		return Message{}, err
+	}
+	if m.header.Algorithm == ES256 {
+		m.signature = appendDER(buf, m.signature)[end:]
 	}
 	return m, nil
 }
@@ -163,27 +170,25 @@ func (m *Message) Verify(k *Key) ([]byte, error) {
 	return m.payload, nil
 }
 
-func verify(k *Key, signed string, signature []byte) error {
+func verify(k *Key, signed, signature []byte) error {
 	ok := false
 	switch pub := k.Public.(type) {
 	case *ecdsa.PublicKey:
 		if k.Algorithm != ES256 || pub.Curve != elliptic.P256() {
 			return errKey()
 		}
-		var space [maxDER]byte
-		der := appendDER(space[:0], signature)
-		sum := sha256.Sum256([]byte(signed))
-		ok = der != nil && ecdsa.VerifyASN1(pub, sum[:], der)
+		sum := sha256.Sum256(signed)
+		ok = ecdsa.VerifyASN1(pub, sum[:], signature)
 	case ed25519.PublicKey:
 		if !k.Algorithm.same(EdDSA) || len(pub) != ed25519.PublicKeySize {
 			return errKey()
 		}
-		ok = ed25519.Verify(pub, []byte(signed), signature)
+		ok = ed25519.Verify(pub, signed, signature)
 	case *rsa.PublicKey:
 		if k.Algorithm != RS256 || pub.N.BitLen() < minRSABits {
 			return errKey()
 		}
-		sum := sha256.Sum256([]byte(signed))
+		sum := sha256.Sum256(signed)
 		ok = rsa.VerifyPKCS1v15(pub, crypto.SHA256, sum[:], signature) == nil
 	default:
 		return errKey()
