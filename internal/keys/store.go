@@ -2,6 +2,7 @@ package keys
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/fastbind/fastbind/internal/audit"
@@ -21,7 +22,7 @@ const (
 type Record struct {
 	ID        string // kid
 	Algorithm string // alg
-	Public    []byte // as a JWK
+	Public    []byte // as a JWK; always equal to what the private key yields
 	Sealed    []byte // the private key, PKCS #8, sealed under the master secret for this kid
 	State     State
 	Created   time.Time
@@ -34,6 +35,10 @@ type Set struct {
 	Keys    []Record
 }
 
+// ErrNoSigningKey says that a set was not stored since nothing could be signed
+// with it.
+var ErrNoSigningKey = errors.New("key set without a signing key")
+
 // Store is the memory of the package.
 type Store interface {
 	// Keys returns the key set. An installation that has none yet yields the
@@ -42,7 +47,8 @@ type Store interface {
 	// Swap replaces the key set if it is still at s.Version and raises the
 	// version, and reports whether it did. Of any number of concurrent calls,
 	// on any number of nodes, at most one succeeds per version. A set without
-	// a signing key is refused with an error. Events travel in the same
+	// a signing key is refused with [ErrNoSigningKey]. Times are kept in whole
+	// seconds, the order of the keys need not be. Events travel in the same
 	// transaction.
 	Swap(ctx context.Context, s Set, events ...audit.Event) (bool, error)
 }
