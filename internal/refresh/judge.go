@@ -131,37 +131,40 @@ func (j judgement) current() Verdict {
 	}
 	n.Generation++
 	n.Rotated, n.Attempt, n.Network, n.Agent = j.now, j.s.Attempt, j.s.Network, j.s.Agent
-	n.Replays, n.Retries = 0, 0
+	n.Replays, n.Retries, n.Alarms = 0, 0, 0
 	if n.ShadowedIn < j.f.Generation {
 		n.Shadows = 0 // the generation that ends here was not shadowed: the run is over
 	}
 	return Verdict{Answer: Rotated, State: n, Changed: true}
 }
 
-// boundReplay answers a parent or an ancestor that was shown with the family's
-// own key. The key decides, so several processes may share one credential.
-func (j judgement) boundReplay() Verdict {
+// repeat hands out the current generation again. That is a use.
+func (j judgement) repeat() Verdict {
 	n := j.f.State
 	n.Replays++
 	n.IdleEnd = j.idleEnd()
-	v := Verdict{Answer: Repeated, State: n, Changed: true}
-	if j.s.Generation == j.f.Generation-1 {
-		return v
-	}
-	if j.r.EndOnSameKeyReplay {
+	return Verdict{Answer: Repeated, State: n, Changed: true}
+}
+
+// boundReplay answers a parent or an ancestor that was shown with the family's
+// own key. The key decides, so several processes may share one credential.
+func (j judgement) boundReplay() Verdict {
+	again := j.repeat()
+	switch {
+	case j.s.Generation == j.f.Generation-1:
+		return again
+	case j.r.EndOnSameKeyReplay:
 		return j.theft()
+	case j.f.Confirmed < j.f.Generation || j.f.ShadowedIn == j.f.Generation:
+		return again // not unusual, or told already
 	}
-	if j.f.Confirmed >= j.f.Generation && worthTelling(n.Replays) {
-		v.Events = []audit.Event{j.event(audit.Replay, "an older refresh token was shown with the right key")}
-	}
-	return v
+	again.State.ShadowedIn = j.f.Generation
+	again.Events = []audit.Event{j.event(audit.Replay, "an older refresh token was shown with the right key")}
+	return again
 }
 
 func (j judgement) unboundParent() Verdict {
-	n := j.f.State
-	n.Replays++
-	again := Verdict{Answer: Repeated, State: n, Changed: true}
-
+	again := j.repeat()
 	overlap := j.r.Overlap
 	if j.r.SendsAttempts {
 		overlap = 0
@@ -169,14 +172,22 @@ func (j judgement) unboundParent() Verdict {
 	switch {
 	case j.s.Attempt != (opaque.Digest{}) && j.s.Attempt == j.f.Attempt:
 		return again // only who began this refresh knows the key
-	case j.now.Before(j.f.Rotated.Add(overlap)):
+	case j.within(overlap):
 		return j.racing(again)
 	case j.r.APIsReport && j.f.Confirmed < j.f.Generation &&
-		j.now.Before(j.f.Rotated.Add(j.r.LostResponse)) && j.f.Retries < int64(j.r.MaxRetries):
+		j.within(j.r.LostResponse) && j.f.Retries < int64(j.r.MaxRetries):
 		again.State.Retries++
 		return again
 	}
 	return j.theft()
+}
+
+// within reports whether the last rotation is less than d away. Another node
+// may have made it by a clock that is ahead of ours; but a clock that was set
+// back far opens no long window.
+func (j judgement) within(d time.Duration) bool {
+	since := j.now.Sub(j.f.Rotated)
+	return -d < since && since < d
 }
 
 // racing answers the parent within the overlap. Somebody else in the same place

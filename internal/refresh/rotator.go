@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -28,7 +29,7 @@ type Rotator struct {
 }
 
 // A Result is the verdict on a shown token and the family as the verdict left
-// it.
+// it. Several results may share the slices of one family: do not change them.
 type Result struct {
 	Verdict
 	Family Family
@@ -39,6 +40,7 @@ type request struct {
 	rules Rules
 	shown Shown
 	tries int
+	gone  atomic.Bool   // nobody waits for the answer any more
 	done  chan struct{} // closed once result and err are set
 	result
 }
@@ -52,10 +54,18 @@ type result struct {
 // changed its family first.
 const maxTries = 50
 
+// maxBatch bounds the requests of one batch, and with them what a store is
+// given at once.
+const maxBatch = 512
+
 // Rotate judges the token of family id that was shown as s, and returns when
 // the verdict is durable. An error is a fault: nothing is known to have been
-// consumed, and the same call may be made again.
+// consumed, and the same call may be made again. A call whose context ends
+// before its batch begins consumes nothing.
 func (r *Rotator) Rotate(ctx context.Context, id FamilyID, rules Rules, s Shown) (Result, error) {
+	if ctx.Err() != nil {
+		return Result{}, context.Cause(ctx)
+	}
 	q := &request{id: id, rules: rules, shown: s, done: make(chan struct{})}
 	// The batches belong to many callers; none of them may cancel one.
 	r.enqueue(context.WithoutCancel(ctx), q)
@@ -63,11 +73,13 @@ func (r *Rotator) Rotate(ctx context.Context, id FamilyID, rules Rules, s Shown)
 	case <-q.done:
 		return q.Result, q.err
 	case <-ctx.Done():
+		q.gone.Store(true)
 		return Result{}, context.Cause(ctx)
 	}
 }
 
-// Wait returns when no batch is under way any more.
+// Wait returns when no batch is under way any more. Call it when nobody calls
+// Rotate any more.
 func (r *Rotator) Wait() { r.batches.Wait() }
 
 func (r *Rotator) enqueue(ctx context.Context, q *request) {
@@ -84,8 +96,7 @@ func (r *Rotator) enqueue(ctx context.Context, q *request) {
 func (r *Rotator) run(ctx context.Context) {
 	for {
 		r.mu.Lock()
-		batch := r.pending
-		r.pending = nil
+		batch := r.next()
 		if len(batch) == 0 {
 			r.running--
 			r.mu.Unlock()
@@ -98,6 +109,22 @@ func (r *Rotator) run(ctx context.Context) {
 			r.mu.Unlock()
 		}
 	}
+}
+
+// next takes the requests of the next batch off what is pending; r.mu is held.
+func (r *Rotator) next() []*request {
+	var batch []*request
+	for i, q := range r.pending {
+		if len(batch) == maxBatch {
+			r.pending = r.pending[i:]
+			return batch
+		}
+		if !q.gone.Load() {
+			batch = append(batch, q)
+		}
+	}
+	r.pending = nil
+	return batch
 }
 
 // work judges a batch and returns those of it that must be judged anew.
@@ -127,6 +154,9 @@ func (r *Rotator) work(ctx context.Context, batch []*request) (again []*request)
 	}
 	for i, c := range changes {
 		if written[i] {
+			for _, q := range judged[c.ID] {
+				q.Family.Version = c.Version + 1
+			}
 			finish(judged[c.ID])
 			continue
 		}
