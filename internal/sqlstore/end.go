@@ -1,0 +1,343 @@
+package sqlstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/fastbind/fastbind/internal/audit"
+	"github.com/fastbind/fastbind/internal/policy"
+	"github.com/fastbind/fastbind/internal/refresh"
+	"github.com/fastbind/fastbind/internal/revoke"
+)
+
+// untilMargin is what is added to the longest life of an access token for the
+// clocks of those who verify.
+const untilMargin = 2 * time.Minute
+
+// An ending is all that ends in one transaction: every end goes through one,
+// and [ending.finish] tells the feed and the audit trail about it.
+type ending struct {
+	db     *DB
+	q      querier
+	at     time.Time
+	until  time.Time // zero: when no access token issued before at can be valid
+	reason audit.Reason
+	note   string
+
+	entries []revoke.Entry
+	events  []audit.Event
+	ended   revoke.Ended
+}
+
+// tell adds an entry for the feed.
+func (e *ending) tell(kind revoke.Kind, value string) { e.tellBefore(kind, value, 0) }
+
+func (e *ending) tellBefore(kind revoke.Kind, value string, before int64) {
+	until := e.until
+	if until.IsZero() {
+		until = e.at.Add(policy.MaxAccessLife + untilMargin)
+	}
+	e.entries = append(e.entries, revoke.Entry{
+		Kind: kind, Value: value, Before: before, Reason: e.reason, At: milli(e.at), Until: unix(until),
+	})
+}
+
+func (e *ending) event(v audit.Event) {
+	v.Time, v.Reason = e.at, e.reason
+	if v.Note == "" {
+		v.Note = e.note
+	}
+	e.events = append(e.events, v)
+}
+
+// finish numbers the entries and writes them with the events. The counter is
+// locked from here to the end of the transaction, so that numbers have no gaps
+// and become visible in order.
+func (e *ending) finish(ctx context.Context) error {
+	if err := record(ctx, e.q, e.events...); err != nil {
+		return err
+	}
+	if len(e.entries) == 0 {
+		return nil
+	}
+	newest, err := one(ctx, e.q, scanInt,
+		"update feed_counter set number = number + $1 where id = 1 returning number", len(e.entries))
+	if err != nil {
+		return fmt.Errorf("number feed entries: %w", err)
+	}
+	for i, n := range e.entries {
+		n.Number = newest - int64(len(e.entries)-1-i)
+		if _, err := exec(ctx, e.q, `insert into feed (number, kind, value, before, reason, at, until)
+			values ($1, $2, $3, $4, $5, $6, $7)`,
+			n.Number, string(n.Kind), n.Value, n.Before, string(n.Reason), n.At, n.Until); err != nil {
+			return fmt.Errorf("append to feed: %w", err)
+		}
+	}
+	e.ended.Number = newest
+	if e.db.dialect.notify == "" {
+		return nil
+	}
+	_, err = exec(ctx, e.q, e.db.dialect.notify, strconv.FormatInt(newest, 10))
+	return err
+}
+
+type endedSession struct{ id, subject string }
+
+type endedFamily struct {
+	id                       refresh.FamilyID
+	client, subject, session string
+	offline                  bool
+}
+
+// sessions ends the sessions that text, an update, returns.
+func (e *ending) sessions(ctx context.Context, text string, args ...any) ([]endedSession, error) {
+	found, err := list(ctx, e.q, func(r scanner) (s endedSession, err error) {
+		err = r.Scan(&s.id, &s.subject)
+		return s, err
+	}, text+" returning id, subject", append([]any{unix(e.at), string(e.reason)}, args...)...)
+	if err != nil {
+		return nil, fmt.Errorf("end sessions: %w", err)
+	}
+	for _, s := range found {
+		e.ended.Sessions++
+		e.tell(revoke.Session, s.id)
+		e.event(audit.Event{Kind: audit.SessionEnded, Subject: s.subject, Session: s.id})
+	}
+	return found, nil
+}
+
+// families ends the families that text, an update, returns.
+func (e *ending) families(ctx context.Context, text string, args ...any) ([]endedFamily, error) {
+	found, err := list(ctx, e.q, func(r scanner) (f endedFamily, err error) {
+		err = r.Scan(familyInto{&f.id}, &f.client, &f.subject, &f.session, &f.offline)
+		return f, err
+	}, text+" returning id, client, subject, session, offline", append([]any{unix(e.at), string(e.reason)}, args...)...)
+	if err != nil {
+		return nil, fmt.Errorf("end families: %w", err)
+	}
+	for _, f := range found {
+		e.ended.Families++
+		e.event(audit.Event{
+			Kind: audit.FamilyEnded, Subject: f.subject, Session: f.session, Family: string(f.id), Client: f.client,
+		})
+	}
+	return found, nil
+}
+
+// lock locks the rows that text selects, in their order.
+func (e *ending) lock(ctx context.Context, text string, args ...any) error {
+	_, err := one(ctx, e.q, scanInt, "select count(*) from ("+text+e.db.dialect.forUpdate+") as locked", args...)
+	return err
+}
+
+const (
+	endSession  = "update session set ended = $1, reason = $2, version = version + 1 where ended = 0"
+	endFamilies = "update family set ended = $1, reason = $2, version = version + 1 where ended = 0"
+)
+
+// session ends a session and its families; those with offline access only if
+// offline is set. For verifiers the entry of the session stands for the
+// families that depend on it.
+func (e *ending) session(ctx context.Context, id string, offline bool) error {
+	sessions, err := e.sessions(ctx, endSession+" and id = $3", id)
+	if err != nil {
+		return err
+	}
+	if err := e.lock(ctx, "select id from family where session = $1 and ended = 0 order by id", id); err != nil {
+		return err
+	}
+	found, err := e.families(ctx, endFamilies+" and session = $3 and (not offline or $4)", id, offline)
+	for _, f := range found {
+		if f.offline || len(sessions) == 0 {
+			e.tell(revoke.Family, string(f.id))
+		}
+	}
+	return err
+}
+
+func (e *ending) family(ctx context.Context, id refresh.FamilyID) error {
+	found, err := e.families(ctx, endFamilies+" and id = $3", familyBytes(id))
+	for _, f := range found {
+		e.tell(revoke.Family, string(f.id))
+	}
+	return err
+}
+
+// subject ends all of a person but what belongs to the session o.Except.
+func (e *ending) subject(ctx context.Context, o revoke.Order) error {
+	if err := e.lock(ctx, "select subject from account where subject = $1", o.Value); err != nil {
+		return err
+	}
+	if err := e.lock(ctx, `select id from session where subject = $1 and id <> $2 and ended = 0 order by id`,
+		o.Value, o.Except); err != nil {
+		return err
+	}
+	if _, err := e.sessions(ctx, endSession+" and subject = $3 and id <> $4", o.Value, o.Except); err != nil {
+		return err
+	}
+	if err := e.lock(ctx, "select id from family where subject = $1 and ended = 0 order by id", o.Value); err != nil {
+		return err
+	}
+	found, err := e.families(ctx, endFamilies+" and subject = $3 and session <> $4", o.Value, o.Except)
+	if err != nil {
+		return err
+	}
+	for _, f := range found {
+		e.tell(revoke.Family, string(f.id))
+	}
+	if o.Except == "" { // it would name the tokens of the spared session too
+		e.tellBefore(revoke.Subject, o.Value, unix(e.at))
+	}
+	return e.barAccount(ctx, o)
+}
+
+// barAccount disables or deletes the account of an order.
+func (e *ending) barAccount(ctx context.Context, o revoke.Order) error {
+	if o.Delete {
+		if _, err := exec(ctx, e.q, "delete from consent where subject = $1", o.Value); err != nil {
+			return err
+		}
+		n, err := exec(ctx, e.q, "delete from account where subject = $1", o.Value)
+		if err == nil && n == 1 {
+			e.event(audit.Event{Kind: audit.AccountChanged, Subject: o.Value, Note: "deleted"})
+		}
+		return err
+	}
+	if o.Disable {
+		n, err := exec(ctx, e.q, `update account set disabled = $2, version = version + 1
+			where subject = $1 and disabled = 0`, o.Value, unix(e.at))
+		if err == nil && n == 1 {
+			e.event(audit.Event{Kind: audit.AccountChanged, Subject: o.Value, Note: "disabled"})
+		}
+		return err
+	}
+	return nil
+}
+
+// consent ends what one client holds of a person, and forgets the consent.
+func (e *ending) consent(ctx context.Context, o revoke.Order) error {
+	if err := e.lock(ctx, "select subject from account where subject = $1", o.Value); err != nil {
+		return err
+	}
+	if _, err := exec(ctx, e.q, "delete from code where subject = $1 and client = $2 and redeemed = 0",
+		o.Value, o.Client); err != nil {
+		return err
+	}
+	if err := e.lock(ctx, "select id from family where subject = $1 and client = $2 and ended = 0 order by id",
+		o.Value, o.Client); err != nil {
+		return err
+	}
+	found, err := e.families(ctx, endFamilies+" and subject = $3 and client = $4 and session <> $5",
+		o.Value, o.Client, o.Except)
+	if err != nil {
+		return err
+	}
+	for _, f := range found {
+		e.tell(revoke.Family, string(f.id))
+	}
+	n, err := exec(ctx, e.q, "delete from consent where subject = $1 and client = $2", o.Value, o.Client)
+	if err == nil && n == 1 {
+		e.event(audit.Event{Kind: audit.ConsentEnded, Subject: o.Value, Client: o.Client})
+	}
+	return err
+}
+
+// client ends all that a client holds. There may be very many families: one
+// event stands for them, and each row keeps its reason.
+func (e *ending) client(ctx context.Context, o revoke.Order) error {
+	if err := e.lock(ctx, "select id from client where id = $1", o.Value); err != nil {
+		return err
+	}
+	if _, err := exec(ctx, e.q, "delete from code where client = $1 and redeemed = 0", o.Value); err != nil {
+		return err
+	}
+	if err := e.lock(ctx, "select id from family where client = $1 and ended = 0 order by id", o.Value); err != nil {
+		return err
+	}
+	n, err := exec(ctx, e.q, endFamilies+" and client = $3", unix(e.at), string(e.reason), o.Value)
+	if err != nil {
+		return fmt.Errorf("end families: %w", err)
+	}
+	e.ended.Families += int(n)
+	e.event(audit.Event{Kind: audit.FamilyEnded, Client: o.Value})
+	e.tellBefore(revoke.Client, o.Value, unix(e.at))
+	if !o.Disable {
+		return nil
+	}
+	n, err = exec(ctx, e.q, "update client set disabled = $2, version = version + 1 where id = $1 and disabled = 0",
+		o.Value, unix(e.at))
+	if err == nil && n == 1 {
+		e.event(audit.Event{Kind: audit.ClientChanged, Client: o.Value, Note: "disabled"})
+	}
+	return err
+}
+
+// everything ends all sessions and families; one event stands for them.
+func (e *ending) everything(ctx context.Context) error {
+	if err := e.lock(ctx, "select id from session where ended = 0 order by id"); err != nil {
+		return err
+	}
+	sessions, err := exec(ctx, e.q, endSession, unix(e.at), string(e.reason))
+	if err != nil {
+		return fmt.Errorf("end sessions: %w", err)
+	}
+	if err := e.lock(ctx, "select id from family where ended = 0 order by id"); err != nil {
+		return err
+	}
+	families, err := exec(ctx, e.q, endFamilies, unix(e.at), string(e.reason))
+	if err != nil {
+		return fmt.Errorf("end families: %w", err)
+	}
+	e.ended.Sessions, e.ended.Families = int(sessions), int(families)
+	e.event(audit.Event{Kind: audit.SessionEnded})
+	e.tellBefore(revoke.Epoch, "", unix(e.at))
+	return nil
+}
+
+// carryOut does what an order says.
+func (e *ending) carryOut(ctx context.Context, o revoke.Order) error {
+	switch o.Kind {
+	case revoke.Session:
+		return e.session(ctx, o.Value, o.Offline)
+	case revoke.Family:
+		return e.family(ctx, refresh.FamilyID(o.Value))
+	case revoke.Subject:
+		if o.Client != "" {
+			return e.consent(ctx, o)
+		}
+		return e.subject(ctx, o)
+	case revoke.Client:
+		return e.client(ctx, o)
+	case revoke.Epoch:
+		return e.everything(ctx)
+	case revoke.Token, revoke.Device:
+		e.event(audit.Event{Kind: audit.TokenRevoked})
+		e.tell(o.Kind, o.Value)
+		return nil
+	case revoke.Key:
+		e.event(audit.Event{Kind: audit.KeyRevokedKind})
+		e.tell(o.Kind, o.Value)
+		return nil
+	}
+	return errors.New("unknown kind of revocation")
+}
+
+// endSwapped is the end of a family that a change has just written: it tells
+// verifiers, and ends the session where the change says so.
+func (db *DB) endSwapped(ctx context.Context, q querier, c refresh.Change) error {
+	e := &ending{db: db, q: q, at: c.State.Ended, reason: c.State.Reason}
+	e.tell(revoke.Family, string(c.ID))
+	if c.EndSession {
+		id, err := one(ctx, q, scanString, "select session from family where id = $1", familyBytes(c.ID))
+		if err != nil {
+			return err
+		}
+		if err := e.session(ctx, id, false); err != nil {
+			return err
+		}
+	}
+	return e.finish(ctx)
+}

@@ -1,0 +1,62 @@
+package sqlstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/fastbind/fastbind/internal/audit"
+	"github.com/fastbind/fastbind/internal/keys"
+)
+
+// keySets implements keys.Store.
+type keySets struct{ *DB }
+
+// Keys is for keys.Store. One statement sees the set and its version together.
+func (s keySets) Keys(ctx context.Context) (set keys.Set, err error) {
+	set.Keys, err = list(ctx, s.reader, func(r scanner) (k keys.Record, err error) {
+		err = r.Scan(&set.Version, &k.ID, &k.Algorithm, &k.Public, &k.Sealed, &k.State, seconds{&k.Created}, seconds{&k.Since})
+		return k, err
+	}, `select s.version, k.id, k.algorithm, k.public, k.sealed, k.state, k.created, k.since
+		from key_set s cross join signing_key k order by k.position`)
+	if err != nil {
+		return keys.Set{}, fmt.Errorf("load keys: %w", err)
+	}
+	return set, nil
+}
+
+// Swap is for keys.Store.
+func (s keySets) Swap(ctx context.Context, set keys.Set, events ...audit.Event) (swapped bool, err error) {
+	if !slices.ContainsFunc(set.Keys, func(k keys.Record) bool { return k.State == keys.Signing }) {
+		return false, errors.New("swap keys: the set has no signing key")
+	}
+	text := "update key_set set version = version + 1 where version = $1"
+	if set.Version == 0 {
+		text = "insert into key_set (id, version) values (1, cast($1 as bigint) + 1) on conflict (id) do nothing"
+	}
+	err = s.transact(ctx, func(ctx context.Context, q querier) error {
+		swapped = false
+		n, err := exec(ctx, q, text, set.Version)
+		if err != nil || n == 0 {
+			return err
+		}
+		if _, err := exec(ctx, q, "delete from signing_key"); err != nil {
+			return err
+		}
+		for i, k := range set.Keys {
+			if _, err := exec(ctx, q, `insert into signing_key
+				(id, position, algorithm, public, sealed, state, created, since)
+				values ($1, $2, $3, $4, $5, $6, $7, $8)`,
+				k.ID, i, k.Algorithm, k.Public, k.Sealed, string(k.State), unix(k.Created), unix(k.Since)); err != nil {
+				return err
+			}
+		}
+		swapped = true
+		return record(ctx, q, events...)
+	})
+	if err != nil {
+		return false, fmt.Errorf("swap keys: %w", err)
+	}
+	return swapped, nil
+}

@@ -1,0 +1,202 @@
+package sqlstore
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/fastbind/fastbind/internal/audit"
+	"github.com/fastbind/fastbind/internal/refresh"
+	"github.com/fastbind/fastbind/internal/revoke"
+)
+
+// revocations implements revoke.Store.
+type revocations struct{ *DB }
+
+// End is for revoke.Store. What there is not, or has ended before, yields the
+// zero Ended.
+func (s revocations) End(ctx context.Context, o revoke.Order) (ended revoke.Ended, err error) {
+	err = s.transact(ctx, func(ctx context.Context, q querier) error {
+		e := &ending{db: s.DB, q: q, at: o.At, until: o.Until, reason: o.Reason, note: o.Note}
+		if err := e.carryOut(ctx, o); err != nil {
+			return err
+		}
+		err := e.finish(ctx)
+		ended = e.ended
+		return err
+	})
+	if err != nil {
+		return revoke.Ended{}, fmt.Errorf("end %s: %w", o.Kind, err)
+	}
+	if ended.Number > 0 {
+		s.tellWaiting()
+	}
+	return ended, nil
+}
+
+// EndExpired is for revoke.Store. Rows are looked at when their sweep_at has
+// passed; uses do not move that, so that they touch no index. The limit is one
+// of rows that are due: what a session takes with it is ended in any case.
+//
+// A session past its idle end lives on while a family that depends on it is in
+// use, so that nobody who uses an application is signed out of it for not
+// visiting this server.
+func (s revocations) EndExpired(ctx context.Context, now time.Time, limit int) (total int, err error) {
+	for total < limit {
+		ask := limit - total
+		due, ended := 0, 0
+		err := s.transact(ctx, func(ctx context.Context, q querier) error {
+			e := &ending{db: s.DB, q: q, at: now}
+			sessions, err := e.expireSessions(ctx, ask)
+			if err != nil {
+				return err
+			}
+			families, err := e.expireFamilies(ctx, ask-sessions)
+			if err != nil {
+				return err
+			}
+			due, ended = sessions+families, e.ended.Sessions+e.ended.Families
+			return e.finish(ctx)
+		})
+		if err != nil {
+			return total, fmt.Errorf("end what has expired: %w", err)
+		}
+		total += ended
+		if ended > 0 {
+			s.tellWaiting()
+		}
+		if due < ask {
+			break
+		}
+	}
+	return total, nil
+}
+
+type dueSession struct {
+	id             string
+	idle, absolute int64
+}
+
+func (e *ending) expireSessions(ctx context.Context, limit int) (due int, err error) {
+	rows, err := list(ctx, e.q, func(r scanner) (d dueSession, err error) {
+		err = r.Scan(&d.id, &d.idle, &d.absolute)
+		return d, err
+	}, `select id, idle_end, absolute_end from session where ended = 0 and sweep_at <= $1
+		order by sweep_at limit $2`+e.db.dialect.skipLocked, unix(e.at), limit)
+	if err != nil {
+		return 0, err
+	}
+	for _, d := range rows {
+		// Until when the session, or a family that depends on it, is in use.
+		idle, err := one(ctx, e.q, scanInt, `select coalesce(max(case when idle_end < absolute_end then idle_end
+			else absolute_end end), 0) from family where session = $1 and ended = 0 and not offline`, d.id)
+		if err != nil {
+			return 0, err
+		}
+		next, reason := min(max(idle, d.idle), d.absolute), audit.IdleTimeout
+		if next > unix(e.at) {
+			if _, err := exec(ctx, e.q, "update session set sweep_at = $2 where id = $1", d.id, next); err != nil {
+				return 0, err
+			}
+			continue
+		}
+		if d.absolute <= unix(e.at) {
+			reason = audit.AbsoluteTimeout
+		}
+		e.reason = reason
+		if err := e.session(ctx, d.id, false); err != nil {
+			return 0, err
+		}
+	}
+	return len(rows), nil
+}
+
+type dueFamily struct {
+	id             refresh.FamilyID
+	idle, absolute int64
+}
+
+func (e *ending) expireFamilies(ctx context.Context, limit int) (due int, err error) {
+	rows, err := list(ctx, e.q, func(r scanner) (d dueFamily, err error) {
+		err = r.Scan(familyInto{&d.id}, &d.idle, &d.absolute)
+		return d, err
+	}, `select id, idle_end, absolute_end from family where ended = 0 and sweep_at <= $1
+		order by sweep_at limit $2`+e.db.dialect.skipLocked, unix(e.at), limit)
+	if err != nil {
+		return 0, err
+	}
+	for _, d := range rows {
+		next := min(d.idle, d.absolute)
+		if next > unix(e.at) {
+			if _, err := exec(ctx, e.q, "update family set sweep_at = $2 where id = $1", familyBytes(d.id), next); err != nil {
+				return 0, err
+			}
+			continue
+		}
+		e.reason = audit.IdleTimeout
+		if d.absolute <= unix(e.at) {
+			e.reason = audit.AbsoluteTimeout
+		}
+		if err := e.family(ctx, d.id); err != nil {
+			return 0, err
+		}
+	}
+	return len(rows), nil
+}
+
+// Since is for revoke.Store. One statement sees the entries and the newest
+// number together, so that nothing can come between them.
+func (s revocations) Since(ctx context.Context, number int64, now time.Time, limit int) ([]revoke.Entry, int64, error) {
+	var newest int64
+	found, err := list(ctx, s.reader, func(r scanner) (e revoke.Entry, err error) {
+		err = r.Scan(&newest, &e.Number, &e.Kind, &e.Value, &e.Before, &e.Reason, &e.At, &e.Until)
+		return e, err
+	}, `select c.number, coalesce(f.number, 0), coalesce(f.kind, ''), coalesce(f.value, ''), coalesce(f.before, 0),
+		coalesce(f.reason, ''), coalesce(f.at, 0), coalesce(f.until, 0)
+		from feed_counter c left join feed f on f.number > $1 and f.until >= $2
+		order by f.number limit $3`, number, unix(now), max(limit, 1))
+	if err != nil {
+		return nil, 0, fmt.Errorf("read feed: %w", err)
+	}
+	if len(found) == 1 && found[0].Number == 0 {
+		found = nil
+	}
+	return found, newest, nil
+}
+
+// counts answers, in this order: the state of the family (0 gone, 1 lives, 2
+// lives whatever becomes of the session), that of the session (0 gone, 1 past
+// its idle end, 2 lives), and whether the feed names the token otherwise. An
+// entry for a family or session is never without the row saying the same.
+const counts = `select
+	coalesce((select case when ended <> 0 or idle_end <= $8 or absolute_end <= $8 then 0 when offline then 2 else 1 end
+		from family where id = $1), 0),
+	coalesce((select case when ended <> 0 or absolute_end <= $8 then 0 when idle_end <= $8 then 1 else 2 end
+		from session where id = $2), 0),
+	case when exists (select 1 from feed where kind = 'jti' and value = $3 and until >= $8)
+		or exists (select 1 from feed where kind = 'sub' and value = $4 and before >= $7 and until >= $8)
+		or exists (select 1 from feed where kind = 'client' and value = $5 and before >= $7 and until >= $8)
+		or exists (select 1 from feed where kind = 'jkt' and value = $6 and until >= $8)
+		or exists (select 1 from feed where kind = 'kid' and value = $6 and until >= $8)
+		or exists (select 1 from feed where kind = 'epoch' and before >= $7 and until >= $8)
+		then 1 else 0 end`
+
+// Counts is for revoke.Store. What the question leaves empty is not asked for.
+// A family with offline access counts without its session; the idle end of a
+// session matters only to tokens without a family.
+func (s revocations) Counts(ctx context.Context, q revoke.Question, now time.Time) (bool, error) {
+	type answer struct{ family, session, named int64 }
+	a, err := one(ctx, s.reader, func(r scanner) (a answer, err error) {
+		err = r.Scan(&a.family, &a.session, &a.named)
+		return a, err
+	}, counts, familyBytes(refresh.FamilyID(q.Family)), q.Session, q.Token, q.Subject, q.Client, q.Key, unix(q.Issued), unix(now))
+	if err != nil {
+		return false, fmt.Errorf("ask whether token counts: %w", err)
+	}
+	family := q.Family == "" || a.family > 0
+	session := q.Session == "" || a.family == 2 || a.session == 2 || a.session == 1 && a.family == 1
+	return family && session && a.named == 0, nil
+}
+
+// Wake is for revoke.Store.
+func (s revocations) Wake(ctx context.Context, f func()) error { return s.dialect.wake(ctx, f) }

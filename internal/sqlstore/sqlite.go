@@ -1,0 +1,209 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/pressly/goose/v3"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/fastbind/fastbind/internal/refresh"
+)
+
+// busyWait is for how long SQLite waits for the lock of another process.
+const busyWait = "busy_timeout(5000)"
+
+func (db *DB) openSQLite(ctx context.Context, path string) (err error) {
+	if path == "" {
+		return errors.New("the database URL names no file")
+	}
+	if err := createPrivate(path); err != nil {
+		return err
+	}
+	writer, err := sql.Open("sqlite", sqliteName(path, busyWait, "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)"))
+	if err != nil {
+		return err
+	}
+	writer.SetMaxOpenConns(1)
+	conn, err := writer.Conn(ctx)
+	if err != nil {
+		return errors.Join(err, writer.Close())
+	}
+	db.pool, err = sql.Open("sqlite", sqliteName(path, busyWait, "query_only(1)"))
+	if err != nil {
+		return errors.Join(err, conn.Close(), writer.Close())
+	}
+	readers := max(4, runtime.GOMAXPROCS(0))
+	db.pool.SetMaxOpenConns(readers)
+	db.pool.SetMaxIdleConns(readers)
+	db.reader = &prepared{pool: db.pool, stmts: make(map[string]*sql.Stmt)}
+	w := &queue{conn: conn, stmts: make(map[string]*sql.Stmt)}
+	db.dialect = dialect{
+		transact:  w.transact,
+		write:     w.transact,
+		transient: func(err error) bool { return sqliteCode(err)&0xff == sqlite3.SQLITE_BUSY },
+		unique:    func(err error) bool { return sqliteCode(err) == sqlite3.SQLITE_CONSTRAINT_UNIQUE },
+		load:      db.loadEach,
+		swap:      db.swapEach,
+		confirm:   db.confirmEach,
+		wake:      db.watchFile,
+		migrate:   func(ctx context.Context, fn func(*goose.Provider) error) error { return migrateSQLite(path, fn) },
+		close:     func() error { return errors.Join(w.close(), writer.Close()) },
+	}
+	return nil
+}
+
+// createPrivate makes sure that there is a file at path that only its owner can
+// read. SQLite gives the files beside it the same mode.
+func createPrivate(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return f.Chmod(0o600)
+	}
+	return nil
+}
+
+// sqliteName returns the data source name of a file whose connections begin
+// with the pragmas, in their order.
+func sqliteName(path string, pragmas ...string) string {
+	v := url.Values{"_pragma": pragmas, "_txlock": {"immediate"}}
+	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + v.Encode()
+}
+
+// sqliteCode returns the extended result code of err; 0 if it is not SQLite's.
+func sqliteCode(err error) int {
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
+		return e.Code()
+	}
+	return 0
+}
+
+func (db *DB) loadEach(ctx context.Context, ids []refresh.FamilyID) ([]refresh.Family, error) {
+	found := make([]refresh.Family, 0, len(ids))
+	for _, id := range ids {
+		f, err := one(ctx, db.reader, scanFamily, "select "+familyColumns+" from family where id = $1", familyBytes(id))
+		if errors.Is(err, sql.ErrNoRows) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, f)
+	}
+	return found, nil
+}
+
+func (db *DB) swapEach(ctx context.Context, changes []refresh.Change) (written []bool, err error) {
+	ended := false
+	err = db.transact(ctx, func(ctx context.Context, q querier) error {
+		written, ended = make([]bool, len(changes)), false
+		for i, c := range changes {
+			ok, err := db.swapOne(ctx, q, c)
+			if err != nil {
+				return err
+			}
+			written[i] = ok
+			ended = ended || ok && !c.State.Ended.IsZero()
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if ended {
+		db.tellWaiting()
+	}
+	return written, nil
+}
+
+func (db *DB) confirmEach(ctx context.Context, uses []refresh.Use) error {
+	return db.transact(ctx, func(ctx context.Context, q querier) error {
+		for _, u := range uses {
+			if _, err := exec(ctx, q, `update family set confirmed = $2, version = version + 1
+				where id = $1 and ended = 0 and confirmed < $2 and generation >= $2`,
+				familyBytes(u.Family), u.Generation); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// watchFile calls f when this process has appended to the feed, and when
+// anybody has changed the file.
+func (db *DB) watchFile(ctx context.Context, f func()) error {
+	conn, err := db.pool.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	told := db.listen()
+	defer db.unlisten(told)
+	poll := db.options.Poll
+	if poll == 0 {
+		poll = 50 * time.Millisecond
+	}
+	tick := time.NewTicker(poll)
+	defer tick.Stop()
+	version := int64(-1)
+	for {
+		now, err := one(ctx, conn, scanInt, "pragma data_version")
+		if err != nil {
+			return fmt.Errorf("watch database file: %w", err)
+		}
+		if now != version {
+			version = now
+			f()
+		}
+		select {
+		case <-told:
+			f()
+		case <-tick.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// listen returns a channel that holds something after this process has appended
+// to the feed.
+func (db *DB) listen() chan struct{} {
+	told := make(chan struct{}, 1)
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.waiting[told] = struct{}{}
+	return told
+}
+
+func (db *DB) unlisten(told chan struct{}) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	delete(db.waiting, told)
+}
+
+// tellWaiting wakes those who listen in this process.
+func (db *DB) tellWaiting() {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	for told := range db.waiting {
+		select {
+		case told <- struct{}{}:
+		default: // it has not yet looked at what it was told before
+		}
+	}
+}
