@@ -86,7 +86,7 @@ func CheckRedirectURI(uri string) error {
 		return bad("has a wildcard")
 	case u.User != nil:
 		return bad("has user information")
-	case u.Scheme != strings.ToLower(u.Scheme):
+	case u.Scheme != "" && !strings.HasPrefix(uri, u.Scheme+":"):
 		return bad("has capital letters in its scheme")
 	case hasDotSegment(u.EscapedPath()):
 		return bad("has dot segments")

@@ -1,0 +1,244 @@
+// Package app builds the server from its configuration. It is the one package
+// that knows all others.
+//
+// It owns the wiring, the background work and the order of shutting down, and
+// decides nothing else.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/fastbind/fastbind/internal/account"
+	"github.com/fastbind/fastbind/internal/client"
+	"github.com/fastbind/fastbind/internal/jose"
+	"github.com/fastbind/fastbind/internal/keys"
+	"github.com/fastbind/fastbind/internal/limit"
+	"github.com/fastbind/fastbind/internal/policy"
+	"github.com/fastbind/fastbind/internal/refresh"
+	"github.com/fastbind/fastbind/internal/revoke"
+	"github.com/fastbind/fastbind/internal/session"
+	"github.com/fastbind/fastbind/internal/sqlstore"
+	"github.com/fastbind/fastbind/internal/token"
+	"github.com/fastbind/fastbind/internal/web"
+)
+
+// An App is a server that is ready to answer. It is safe for concurrent use.
+type App struct {
+	Config   Config
+	DB       *sqlstore.DB
+	Clients  *client.Cache
+	Accounts *account.Directory
+	Sessions session.Store
+	Families refresh.Store
+	Gate     *session.Gate
+	Keys     *keys.Ring
+	Revoke   *revoke.Core
+
+	log     *slog.Logger
+	now     func() time.Time
+	rotator *refresh.Rotator
+	minter  refresh.Minter
+	mint    *token.Mint
+	reader  *token.Reader
+	auth    *client.Authenticator
+	people  people
+	sealer  web.Sealer
+	cookies web.Cookies
+	floods  limit.Store // per node: cheap
+	stopped chan struct{}
+	handler http.Handler
+}
+
+// Options are what tests and commands need to choose besides the configuration.
+type Options struct {
+	// Now returns the time for all decisions; nil means time.Now.
+	Now func() time.Time
+	// NoMigration leaves the schema as it is; the server refuses to start if
+	// migrations are pending.
+	NoMigration bool
+}
+
+// clientTTL is for how long a change of a client by another process may go
+// unseen; disabling one is seen at once, by the revocation feed.
+const clientTTL = 5 * time.Second
+
+// Open opens the database, brings its schema up to date and loads the keys.
+func Open(ctx context.Context, c Config, log *slog.Logger, o Options) (*App, error) {
+	if err := c.Check(); err != nil {
+		return nil, err
+	}
+	secrets, err := c.secrets()
+	if err != nil {
+		return nil, err
+	}
+	db, err := sqlstore.Open(ctx, c.Database(), sqlstore.Options{MaxConns: c.DatabaseConns, Now: o.Now})
+	if err != nil {
+		return nil, err
+	}
+	a := &App{Config: c, DB: db, log: log, now: o.Now, stopped: make(chan struct{})}
+	if a.now == nil {
+		a.now = time.Now
+	}
+	if err := a.prepare(ctx, o); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	a.Clients = &client.Cache{Store: db.Clients(), TTL: clientTTL, Now: o.Now}
+	a.Sessions, a.Families = db.Sessions(), db.Families()
+	a.people = people{db.Accounts()}
+	a.sealer = web.Sealer{Keys: secrets.Keys(web.SealPurpose)}
+	a.minter = refresh.Minter{Keys: secrets.Keys(refresh.KeyPurpose)}
+	a.Accounts = &account.Directory{Store: db.Accounts(), Hasher: &account.Hasher{}, Now: o.Now}
+	a.Gate = &session.Gate{Store: a.Sessions, Life: sessionLife(), Now: o.Now}
+	a.Keys = &keys.Ring{Store: db.Keys(), Seal: secrets.Keys(keys.SealPurpose), Now: o.Now, Log: log.With("component", "keys")}
+	if err := a.Keys.Start(ctx); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	a.Revoke = &revoke.Core{Store: db.Revocations(), Families: a.Families, Log: log.With("component", "revoke"), Observe: a.observe, Now: o.Now}
+	a.rotator = &refresh.Rotator{Store: a.Families, Now: o.Now, Parallel: 1}
+	a.mint = &token.Mint{Issuer: c.Issuer, Signers: a.Keys, People: a.people}
+	a.reader = &token.Reader{Issuer: c.Issuer, Keys: a.Keys}
+	a.floods = &limit.Memory{}
+	a.auth = &client.Authenticator{Store: a.Clients, Throttle: a.floods, Now: o.Now}
+	if err := a.Revoke.Refresh(ctx); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	if a.handler, err = a.routes(); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return a, nil
+}
+
+func (a *App) prepare(ctx context.Context, o Options) error {
+	if !o.NoMigration {
+		n, err := a.DB.Migrate(ctx)
+		if err != nil {
+			return fmt.Errorf("migrate: %w", err)
+		}
+		if n > 0 {
+			a.log.LogAttrs(ctx, slog.LevelInfo, "database migrated", slog.Int("applied", n))
+		}
+		return nil
+	}
+	n, err := a.DB.Pending(ctx)
+	if err != nil {
+		return err
+	}
+	if n > 0 {
+		return fmt.Errorf("the database lacks %d migrations: run fastbind migrate", n)
+	}
+	return nil
+}
+
+// sessionLife is that of the sign-on session, which clients of all policies
+// share: the policies bound what each client holds.
+func sessionLife() session.Life {
+	p, ok := policy.Named(defaultPolicy)
+	if !ok {
+		panic("app: the default policy is missing")
+	}
+	return session.Life{Idle: p.SessionIdle, Absolute: p.SessionAbsolute}
+}
+
+const defaultPolicy = "web"
+
+// policyOf returns the policy with a name; the default one for a name that is
+// empty or not known, which registration refuses.
+func policyOf(name string) policy.Policy {
+	if p, ok := policy.Named(name); ok {
+		return p
+	}
+	p, ok := policy.Named(defaultPolicy)
+	if !ok {
+		panic("app: the default policy is missing")
+	}
+	return p
+}
+
+// observe acts on what appears in the revocation feed, whoever wrote it.
+func (a *App) observe(e revoke.Entry) {
+	switch e.Kind {
+	case revoke.Client:
+		a.Clients.Forget(e.Value)
+	case revoke.Key:
+		a.Keys.Wake()
+	}
+}
+
+// Handler returns the handler of the whole server.
+func (a *App) Handler() http.Handler { return a.handler }
+
+// How often what has expired is deleted, and how much in one statement.
+const (
+	sweepEvery = time.Minute
+	sweepBatch = 500
+)
+
+// Run does the background work until ctx ends: the revocation feed, the life of
+// the keys, cleaning up, watching the clock.
+func (a *App) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return a.Revoke.Run(ctx) })
+	g.Go(func() error { return a.Keys.Run(ctx) })
+	g.Go(func() error { return a.sweep(ctx) })
+	g.Go(func() error { // an RSA key takes long to make: nobody should wait for it
+		if err := a.Keys.Ensure(ctx, jose.RS256); err != nil && ctx.Err() == nil {
+			a.log.LogAttrs(ctx, slog.LevelWarn, "RS256 key", slog.Any("err", err))
+		}
+		return nil
+	})
+	return g.Wait()
+}
+
+func (a *App) sweep(ctx context.Context) error {
+	t := time.NewTicker(sweepEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+		if err := a.Sweep(ctx); err != nil && ctx.Err() == nil {
+			a.log.LogAttrs(ctx, slog.LevelWarn, "cleaning up", slog.Any("err", err))
+		}
+		a.watchClock(ctx)
+	}
+}
+
+// Sweep deletes what has expired, in small batches.
+func (a *App) Sweep(ctx context.Context) error {
+	for ctx.Err() == nil {
+		n, err := a.DB.Sweep(ctx, a.now(), sweepBatch)
+		if err != nil || n == 0 {
+			return err
+		}
+	}
+	return nil
+}
+
+// maxSkew is by how much the clocks of a node and the database may differ
+// before somebody should know.
+const maxSkew = time.Second
+
+func (a *App) watchClock(ctx context.Context) {
+	d, err := a.DB.Skew(ctx)
+	if err == nil && d.Abs() > maxSkew {
+		a.log.LogAttrs(ctx, slog.LevelWarn, "the clock differs from that of the database", slog.Duration("skew", d))
+	}
+}
+
+// Drain ends the event streams, so that the HTTP server can shut down.
+func (a *App) Drain() { close(a.stopped) }
+
+// Close waits for refreshes that are under way and closes the database.
+func (a *App) Close() error {
+	a.rotator.Wait()
+	return a.DB.Close()
+}
