@@ -2,7 +2,6 @@ package keys
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/fastbind/fastbind/internal/audit"
@@ -35,10 +34,6 @@ type Set struct {
 	Keys    []Record
 }
 
-// ErrNoSigningKey says that a set was not stored since nothing could be signed
-// with it.
-var ErrNoSigningKey = errors.New("key set without a signing key")
-
 // Store is the memory of the package.
 type Store interface {
 	// Keys returns the key set. An installation that has none yet yields the
@@ -47,8 +42,8 @@ type Store interface {
 	// Swap replaces the key set if it is still at s.Version and raises the
 	// version, and reports whether it did. Of any number of concurrent calls,
 	// on any number of nodes, at most one succeeds per version. A set without
-	// a signing key is refused with [ErrNoSigningKey]. Times are kept in whole
-	// seconds, the order of the keys need not be. Events travel in the same
+	// a signing key is refused with an error. Times are kept in whole seconds,
+	// the order of the keys need not be kept. Events travel in the same
 	// transaction.
 	Swap(ctx context.Context, s Set, events ...audit.Event) (bool, error)
 }

@@ -138,6 +138,13 @@ func (k Keys) Open(sealed, context []byte) ([]byte, error) {
 	return nil, ErrMalformed
 }
 
+// Newest reports whether sealed names the key that seals now, so that it need
+// not be sealed again when a master secret has changed. It does not open it.
+func (k Keys) Newest(sealed []byte) bool {
+	id := k.set[0].id
+	return len(sealed) >= len(id) && [len(id)]byte(sealed) == id
+}
+
 // String says how many keys there are.
 func (k Keys) String() string { return fmt.Sprintf("%d keys", len(k.set)) }
 

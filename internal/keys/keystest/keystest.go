@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -256,7 +257,7 @@ func (m *Memory) Swap(ctx context.Context, s keys.Set, events ...audit.Event) (b
 		return false, err
 	}
 	if !slices.ContainsFunc(s.Keys, func(r keys.Record) bool { return r.State == keys.Signing }) {
-		return false, keys.ErrNoSigningKey
+		return false, errors.New("key set without a signing key")
 	}
 	if s.Version != m.set.Version {
 		return false, m.fault
