@@ -194,9 +194,13 @@ func refreshes(who int8) act {
 }
 
 // excuse notes that the owner does what the contract cannot forgive its kind of
-// client: an unbound client without attempt keys that shows the parent again
-// when neither the overlap nor the lost-response window is open.
+// client: an unbound client that shows an ancestor, or without attempt keys the
+// parent when neither the overlap nor the lost-response window is open; a bound
+// one that shows an ancestor where the policy ends families for it.
 func (w *world) excuse(sc *scene, who int8, shown int8) {
+	if sc.bound && sc.rules.EndOnSameKeyReplay && int64(shown) < w.facts.newest-1 {
+		w.excused = true
+	}
 	if who != owner || sc.bound || int64(shown) >= w.facts.newest || sc.sends && int64(shown) == w.facts.newest-1 {
 		return
 	}
