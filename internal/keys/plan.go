@@ -72,6 +72,10 @@ func plan(s Set, w wish, fresh map[jose.Algorithm]Record, life Lifetimes, now ti
 		}
 	}
 	for _, alg := range w.rotate {
+		made := d.find(alg, Signing)
+		if made >= 0 && d.keys[made].ID == fresh[alg].ID {
+			continue // it had none until now
+		}
 		if d.find(alg, Published) < 0 {
 			d.add(alg, Published)
 		}

@@ -210,7 +210,7 @@ func (r *Ring) rotate(ctx context.Context, algs []jose.Algorithm, want func(*vie
 // another signs from then on. It returns [ErrUnknown] if there is no such key.
 // Verifiers that cache the key set go on accepting the key until they are told:
 // that is up to the caller. It needs no Start, so that a key that cannot be
-// opened can be given up.
+// opened can be given up; it returns [ErrSealed] if there are more of them.
 func (r *Ring) Revoke(ctx context.Context, kid string) error {
 	if kid == "" {
 		return ErrUnknown
@@ -274,7 +274,7 @@ func (r *Ring) change(ctx context.Context, w wish) error {
 // take takes s into memory. The caller holds r.mu.
 func (r *Ring) take(s Set) error {
 	old := r.view.Load()
-	if old != nil && old.version == s.Version {
+	if old != nil && old.shows(s) {
 		return nil
 	}
 	v, err := r.look(s, old)

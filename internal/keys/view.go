@@ -13,7 +13,7 @@ import (
 
 // A view is a key set as a node holds it in memory. It never changes.
 type view struct {
-	version int64
+	set     Set
 	keys    map[string]opened // by kid
 	signing map[jose.Algorithm]string
 	signers map[jose.Algorithm]*jose.Signer
@@ -24,7 +24,7 @@ type view struct {
 
 // opened is a key whose seal was opened.
 type opened struct {
-	sealed []byte
+	record Record
 	public *jose.Key
 	signer *jose.Signer // nil once the key is retired
 }
@@ -66,7 +66,7 @@ func (r *Ring) open(k Record) (opened, error) {
 	if err != nil || stored.Thumbprint() != s.Key().Thumbprint() {
 		return opened{}, fmt.Errorf("signing key %s (%s): the stored public key is not its own", k.ID, k.Algorithm)
 	}
-	return opened{sealed: k.Sealed, public: s.Key(), signer: s}, nil
+	return opened{record: k, public: s.Key(), signer: s}, nil
 }
 
 // look makes the view of s. Keys that old holds unchanged are not opened again.
@@ -75,7 +75,7 @@ func (r *Ring) look(s Set, old *view) (*view, error) {
 		return nil, errNoKeys
 	}
 	v := &view{
-		version: s.Version,
+		set:     s,
 		keys:    make(map[string]opened),
 		signing: make(map[jose.Algorithm]string),
 		signers: make(map[jose.Algorithm]*jose.Signer),
@@ -89,7 +89,7 @@ func (r *Ring) look(s Set, old *view) (*view, error) {
 		if old != nil {
 			o = old.keys[k.ID]
 		}
-		if !bytes.Equal(o.sealed, k.Sealed) || o.signer == nil && k.State != Retired {
+		if !o.record.same(k) || o.signer == nil && k.State != Retired {
 			var err error
 			if o, err = r.open(k); err != nil {
 				return nil, err
@@ -112,6 +112,19 @@ func (r *Ring) look(s Set, old *view) (*view, error) {
 	sum := sha256.Sum256(v.body)
 	v.etag = `"` + base64.RawURLEncoding.EncodeToString(sum[:18]) + `"`
 	return v, nil
+}
+
+// shows reports whether v is the view of s. The version alone does not say so
+// where a database was restored from a backup.
+func (v *view) shows(s Set) bool {
+	return v.set.Version == s.Version && slices.EqualFunc(v.set.Keys, s.Keys, func(a, b Record) bool {
+		return a.same(b) && a.State == b.State
+	})
+}
+
+// same reports whether k and o are one key under one seal.
+func (k Record) same(o Record) bool {
+	return k.ID == o.ID && k.Algorithm == o.Algorithm && bytes.Equal(k.Public, o.Public) && bytes.Equal(k.Sealed, o.Sealed)
 }
 
 // alias adds the signer that writes Ed25519, the other name of EdDSA.
