@@ -49,6 +49,8 @@ func scenes() []*scene {
 		{name: "AttemptsUnregistered", rules: sceneRules(), sends: true, depth: 6, acts: crowd},
 		{name: "ReportsAlone", rules: sceneRules(reports), depth: 6, acts: slices.Concat(network, []act{uses(owner)})},
 		{name: "ReportsThief", rules: sceneRules(reports), depth: 7, acts: with(refreshes(owner), loses, uses(owner), steals, refreshes(thief), uses(thief))},
+		{name: "ReportsSteps", rules: sceneRules(reports), depth: 11, acts: []act{refreshes(owner), uses(owner), steals, refreshes(thief), passes(overlap)}},
+		{name: "AttemptsReports", rules: sceneRules(reports, sends), sends: true, depth: 6, acts: slices.Concat(crowd, []act{uses(owner)})},
 		{name: "BoundAlone", rules: sceneRules(reports), bound: true, depth: 6, acts: slices.Concat(network, []act{uses(owner)})},
 		{name: "BoundCrowd", rules: sceneRules(reports), bound: true, depth: 6, acts: slices.Concat(crowd, []act{uses(owner)})},
 		{name: "BoundBank", rules: sceneRules(func(r rul) { r.EndOnSameKeyReplay = true }), bound: true, depth: 6, acts: crowd},

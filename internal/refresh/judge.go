@@ -14,7 +14,8 @@ import (
 type Rules struct {
 	policy.Policy
 	// SendsAttempts says that the client sends an attempt key with each
-	// refresh and that its tabs take turns: the overlap is 0.
+	// refresh and that its tabs take turns: there is neither an overlap nor a
+	// lost-response window, for a retry shows the key.
 	SendsAttempts bool
 	// APIsReport says that the client's APIs report the first use of access
 	// tokens. Without it there is no lost-response window.
@@ -165,19 +166,17 @@ func (j judgement) boundReplay() Verdict {
 
 func (j judgement) unboundParent() Verdict {
 	again := j.repeat()
-	overlap := j.r.Overlap
-	if j.r.SendsAttempts {
-		overlap = 0
-	}
 	switch {
 	case j.s.Attempt != (opaque.Digest{}) && j.s.Attempt == j.f.Attempt:
 		return again // only who began this refresh knows the key
-	case j.within(overlap):
-		return j.racing(again)
+	case j.r.SendsAttempts:
+		return j.theft() // a retry would have shown the key, and tabs take turns
+	case j.within(j.r.Overlap):
+		return j.watched(again)
 	case j.r.APIsReport && j.f.Confirmed < j.f.Generation &&
 		j.within(j.r.LostResponse) && j.f.Retries < int64(j.r.MaxRetries):
 		again.State.Retries++
-		return again
+		return j.watched(again)
 	}
 	return j.theft()
 }
@@ -190,10 +189,11 @@ func (j judgement) within(d time.Duration) bool {
 	return -d < since && since < d
 }
 
-// racing answers the parent within the overlap. Somebody else in the same place
-// is a racing tab; somebody elsewhere is told about, and three generations
-// running is a thief who walks one step behind.
-func (j judgement) racing(again Verdict) Verdict {
+// watched gives the answer to the parent unless that would be one too many.
+// Somebody in the same place as who made the generation is a racing tab or a
+// retry. Somebody elsewhere is told about, and in three generations running is
+// theft: a thief walks one step behind, or one step ahead.
+func (j judgement) watched(again Verdict) Verdict {
 	if j.s.Network == j.f.Network && j.s.Agent == j.f.Agent {
 		return again
 	}
@@ -213,8 +213,8 @@ func (j judgement) racing(again Verdict) Verdict {
 	return again
 }
 
-// maxShadows is the number of generations running in which somebody may be one
-// step behind.
+// maxShadows is the number of generations running of which the last is theft,
+// if in each the parent was shown from elsewhere.
 const maxShadows = 3
 
 func (j judgement) foreignKey() Verdict {

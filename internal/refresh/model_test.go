@@ -22,7 +22,7 @@ type facts struct {
 	seen   [maxGeneration + 1]bool // something of the generation was seen in use
 	again  [maxGeneration + 1]int8 // answers that repeated it
 	late   [maxGeneration + 1]int8 // those of them that only the lost-response window allowed
-	behind [maxGeneration + 1]bool // its parent was shown from elsewhere within the overlap
+	behind [maxGeneration + 1]bool // its parent was shown from elsewhere and answered
 	told   [maxGeneration + 1]bool // it was told that an ancestor was shown
 	alarms [maxGeneration + 1]int8
 	used   time.Duration // the last answer
@@ -95,24 +95,25 @@ func (h *facts) parent(sc *scene, o *opinion, who int8, key int16, now time.Dura
 	g := h.newest
 	since := now - h.made[g].at
 	inOverlap := since < sc.rules.Overlap && !sc.rules.SendsAttempts
-	inWindow := sc.rules.APIsReport && since < sc.rules.LostResponse
+	inWindow := since < sc.rules.LostResponse && sc.rules.APIsReport && !sc.rules.SendsAttempts &&
+		!h.seen[g] && int(h.late[g]) < sc.rules.MaxRetries
+	elsewhere := network(who) != network(h.made[g].by)
 	switch {
 	case key != 0 && key == h.made[g].key:
 		h.repeat(o, now)
-	case inOverlap && network(who) == network(h.made[g].by):
-		h.repeat(o, now)
-	case inOverlap && !h.behind[g] && g >= 3 && h.behind[g-1] && h.behind[g-2]:
+		return
+	case !inOverlap && !inWindow,
+		elsewhere && !h.behind[g] && g >= 3 && h.behind[g-1] && h.behind[g-2]:
 		h.stolen(sc, o)
-	case inOverlap:
+		return
+	case elsewhere:
 		o.events = !h.behind[g]
 		h.behind[g] = true
-		h.repeat(o, now)
-	case inWindow && !h.seen[g] && int(h.late[g]) < sc.rules.MaxRetries:
-		h.late[g]++
-		h.repeat(o, now)
-	default:
-		h.stolen(sc, o)
 	}
+	if !inOverlap {
+		h.late[g]++
+	}
+	h.repeat(o, now)
 }
 
 func (h *facts) repeat(o *opinion, now time.Duration) {

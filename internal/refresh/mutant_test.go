@@ -150,6 +150,11 @@ func thiefMutants() []mutant {
 			}
 		})},
 		{"ShadowsAreNotCounted", "BearerThief", ignoring(func(to *refresh.State, from refresh.State) { to.Shadows = from.Shadows })},
+		{"AStepAheadIsNotCounted", "ReportsSteps", behind(func(v *refresh.Verdict, _ refresh.Rules, f refresh.Family, _ refresh.Shown, _ time.Time) {
+			if v.Answer == refresh.Repeated && v.State.Retries > 0 {
+				v.State.Shadows, v.State.ShadowedIn = f.Shadows, f.ShadowedIn
+			}
+		})},
 		{"ShadowsCountTwiceInAGeneration", "BearerCrowd", before(func(_ *refresh.Rules, f *refresh.Family, _ *refresh.Shown, _ *time.Time) {
 			if f.ShadowedIn == f.Generation {
 				f.ShadowedIn--
@@ -215,7 +220,7 @@ func TestPromisesFindMutants(t *testing.T) {
 		"AbsoluteEndMoves", "IdleEndIsNotKept", "IdleEndPassesAbsoluteEnd", "RefusalMovesIdleEnd", "EndedFamilyLivesAgain",
 		"OverlapANanosecondTooShort", "AncestorIsTakenForParent", "AttemptKeyIsIgnored", "AttemptKeyOfTheRotationBefore",
 		"ParentHasASecondSuccessor", "SameKeyHasASecondSuccessor", "AGenerationIsLeftOut", "AnyKeyIsTheRightOne",
-		"OtherKeyEndsTheFamily", "ShadowsAreNotCounted", "TheftIsNotTold",
+		"OtherKeyEndsTheFamily", "ShadowsAreNotCounted", "AStepAheadIsNotCounted", "TheftIsNotTold",
 	} {
 		m, ok := all[name]
 		if !ok {

@@ -25,6 +25,7 @@ type bench struct {
 
 // A kind is a kind of client.
 type kind struct {
+	id    string
 	name  string
 	rules refresh.Rules
 	bound bool
@@ -33,10 +34,10 @@ type kind struct {
 
 func kinds() []kind {
 	return []kind{
-		{name: "bound to a key", rules: rules(), bound: true},
-		{name: "bearer with attempt keys", rules: rules(func(r rul) { r.SendsAttempts = true }), sends: true},
-		{name: "bearer, APIs report use", rules: rules(func(r rul) { r.APIsReport = true })},
-		{name: "plain bearer", rules: rules()},
+		{id: "Bound", name: "bound to a key", rules: rules(), bound: true},
+		{id: "Attempts", name: "bearer with attempt keys", rules: rules(func(r rul) { r.SendsAttempts = true }), sends: true},
+		{id: "Reports", name: "bearer, APIs report use", rules: rules(func(r rul) { r.APIsReport = true })},
+		{id: "Plain", name: "plain bearer", rules: rules()},
 	}
 }
 
@@ -81,8 +82,10 @@ func (h *holder) process() *holder {
 
 // thief returns somebody elsewhere with a copy of the token, without the key.
 func (h *holder) thief() *holder {
-	return &holder{b: h.b, number: 9, network: away, token: h.token}
+	return &holder{b: h.b, number: thiefNumber, network: away, token: h.token}
 }
+
+const thiefNumber = 9
 
 // send shows the token and returns the answer, which the holder does not have
 // yet.
@@ -93,7 +96,7 @@ func (h *holder) send() (refresh.Result, string) {
 		h.b.t.Fatal(err)
 	}
 	s := refresh.Shown{Generation: generation, Client: "app", Key: h.key, Network: h.network, Agent: fox}
-	if h.b.kind.sends && h.network == home {
+	if h.b.kind.sends && h.number != thiefNumber {
 		s.Attempt = attempt(h.number*1000 + h.fresh + 1)
 	}
 	got, err := h.b.rotator.Rotate(h.b.t.Context(), id, h.b.kind.rules, s)

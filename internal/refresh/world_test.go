@@ -165,7 +165,7 @@ func (w *world) promises(sc *scene, before refresh.State, v refresh.Verdict, who
 // third generation running.
 func (w *world) walksBehind(sc *scene, v refresh.Verdict) error {
 	g := v.State.Generation
-	if sc.rules.APIsReport || w.restored || g < 4 || v.Answer == refresh.Refused {
+	if w.restored || g < 4 || v.Answer == refresh.Refused {
 		return nil
 	}
 	for _, n := range []int64{g, g - 1, g - 2} {
@@ -207,7 +207,7 @@ func (w *world) excuse(sc *scene, who int8, shown int8) {
 	m := w.facts.made[w.facts.newest]
 	since := w.now - m.at
 	heals := int64(shown) == w.facts.newest-1 && (since < sc.rules.Overlap && !sc.rules.SendsAttempts ||
-		sc.rules.APIsReport && !w.facts.seen[w.facts.newest] && since < sc.rules.LostResponse && int(w.facts.late[w.facts.newest]) < sc.rules.MaxRetries)
+		sc.rules.APIsReport && !sc.rules.SendsAttempts && !w.facts.seen[w.facts.newest] && since < sc.rules.LostResponse && int(w.facts.late[w.facts.newest]) < sc.rules.MaxRetries)
 	if !heals {
 		w.excused = true
 	}
