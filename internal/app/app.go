@@ -53,6 +53,7 @@ type App struct {
 	cookies web.Cookies
 	floods  limit.Store // per node: cheap
 	stopped chan struct{}
+	reload  chan struct{} // the keys have changed; one waits at most
 	handler http.Handler
 }
 
@@ -82,7 +83,7 @@ func Open(ctx context.Context, c Config, log *slog.Logger, o Options) (*App, err
 	if err != nil {
 		return nil, err
 	}
-	a := &App{Config: c, DB: db, log: log, now: o.Now, stopped: make(chan struct{})}
+	a := &App{Config: c, DB: db, log: log, now: o.Now, stopped: make(chan struct{}), reload: make(chan struct{}, 1)}
 	if a.now == nil {
 		a.now = time.Now
 	}
@@ -167,7 +168,10 @@ func (a *App) observe(e revoke.Entry) {
 	case revoke.Client:
 		a.Clients.Forget(e.Value)
 	case revoke.Key:
-		a.Keys.Wake()
+		select {
+		case a.reload <- struct{}{}:
+		default: // a reload waits already
+		}
 	}
 }
 
@@ -186,6 +190,7 @@ func (a *App) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return a.Revoke.Run(ctx) })
 	g.Go(func() error { return a.Keys.Run(ctx) })
+	g.Go(func() error { return a.reloadKeys(ctx) })
 	g.Go(func() error { return a.sweep(ctx) })
 	g.Go(func() error { // an RSA key takes long to make: nobody should wait for it
 		if err := a.Keys.Ensure(ctx, jose.RS256); err != nil && ctx.Err() == nil {
@@ -194,6 +199,20 @@ func (a *App) Run(ctx context.Context) error {
 		return nil
 	})
 	return g.Wait()
+}
+
+// reloadKeys loads the keys anew when the feed says that one was revoked.
+func (a *App) reloadKeys(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.reload:
+		}
+		if err := a.Keys.Reload(ctx); err != nil && ctx.Err() == nil {
+			a.log.LogAttrs(ctx, slog.LevelWarn, "keys cannot be loaded", slog.Any("err", err))
+		}
+	}
 }
 
 func (a *App) sweep(ctx context.Context) error {

@@ -227,7 +227,7 @@ func (h *Handler) respond(w http.ResponseWriter, r *http.Request, q *request, fi
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, q *request, err error) {
 	e := oauth.ErrorFor(err)
 	level := slog.LevelInfo
-	if e.Code == oauth.TemporarilyUnavailable {
+	if e.HTTPStatus() >= http.StatusInternalServerError {
 		level = slog.LevelError
 	}
 	h.Log.LogAttrs(r.Context(), level, "authorization refused", slog.String("request_id", web.RequestID(r.Context())),

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/fastbind/fastbind/internal/opaque"
 	"github.com/fastbind/fastbind/oauth"
 )
 
@@ -152,6 +153,9 @@ func (c *Client) Loopback() bool {
 func (c *Client) Check() error {
 	if c.ID == "" || len(c.ID) > 128 || strings.ContainsFunc(c.ID, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == ':' || r == '"' || r == '\\' }) {
 		return errors.New("a client id is 1 to 128 printable characters without blanks, colons, quotes and backslashes")
+	}
+	if _, err := opaque.DecodeID(c.ID); err == nil { // RFC 9700, section 4.15
+		return errors.New("a client id must not have the form of a subject")
 	}
 	for _, uri := range slices.Concat(c.RedirectURIs, c.PostLogoutRedirectURIs) {
 		if err := CheckRedirectURI(uri); err != nil {

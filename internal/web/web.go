@@ -202,7 +202,7 @@ func CORS(next http.Handler, methods string) http.Handler {
 func Refuse(w http.ResponseWriter, r *http.Request, log *slog.Logger, what string, err error) {
 	e := oauth.ErrorFor(err)
 	level := slog.LevelInfo
-	if e.Code == oauth.ServerError || e.Code == oauth.TemporarilyUnavailable {
+	if e.HTTPStatus() >= http.StatusInternalServerError {
 		level = slog.LevelError
 	}
 	log.LogAttrs(r.Context(), level, "refused", slog.String("endpoint", what), slog.String("request_id", RequestID(r.Context())),
