@@ -95,10 +95,9 @@ func states(t *testing.T, store keys.Store, alg jose.Algorithm) map[keys.State]i
 func TestStart(t *testing.T) {
 	t.Parallel()
 	store, secrets := new(keystest.Memory), opaque.NewSecrets()
-	begin := time.Now()
 	r := startRing(t, store, secrets)
-	if took := time.Since(begin); took > 100*time.Millisecond {
-		t.Errorf("start took %v", took)
+	if n := states(t, store, jose.RS256); len(n) > 0 {
+		t.Errorf("start made RS256 keys %v, which takes long", n)
 	}
 	if n := len(r.KeySet().Keys()); n != 2 {
 		t.Errorf("%d keys after start, want 2", n)
@@ -390,59 +389,129 @@ func TestLifeCycle(t *testing.T) {
 	})
 }
 
-// TestStoreFaults takes the store away in both ways for days. What is in memory
-// goes on working, and everything heals.
-func TestStoreFaults(t *testing.T) {
+// TestStoreFails takes the store away for an hour. What is in memory goes on
+// working, and everything heals.
+func TestStoreFails(t *testing.T) {
 	t.Parallel()
-	for name, after := range map[string]bool{"FailBefore": false, "FailAfter": true} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				store := new(keystest.Memory)
-				var log bytes.Buffer
-				r := startRing(t, store, opaque.NewSecrets())
-				r.Log = slog.New(slog.NewTextHandler(&log, nil))
-				ctx, cancel := context.WithCancel(t.Context())
-				defer synctest.Wait()
-				defer cancel()
-				go r.Run(ctx)
-				synctest.Wait()
-				token, version := sign(t, r, jose.ES256), r.KeySet().JSON()
-				store.Fail(errors.New("the disk is full"), after)
-				if err := r.Rotate(t.Context()); err == nil {
-					t.Error("rotation while the store fails")
-				}
-				if err := r.Revoke(t.Context(), kid(t, r, jose.ES256)); err == nil {
-					t.Error("revocation while the store fails")
-				}
-				if err := r.Reload(t.Context()); err == nil {
-					t.Error("reload while the store fails")
-				}
-				time.Sleep(time.Hour)
-				synctest.Wait()
-				if err := verify(r.KeySet(), sign(t, r, jose.ES256)); err != nil {
-					t.Errorf("while the store fails: %v", err)
-				}
-				if !bytes.Equal(r.KeySet().JSON(), version) {
-					t.Error("the key set in memory has changed")
-				}
-				store.Fail(nil, false)
-				time.Sleep(time.Minute)
-				synctest.Wait()
-				if err := verify(r.KeySet(), token); err != nil {
-					t.Errorf("after the fault: %v", err)
-				}
-				if err := r.Rotate(t.Context()); err != nil {
-					t.Errorf("after the fault: %v", err)
-				}
-				if n := strings.Count(log.String(), "level=ERROR"); n != 1 {
-					t.Errorf("%d errors logged in an hour, want one:\n%s", n, log.String())
-				}
-				if !strings.Contains(log.String(), "level=INFO") {
-					t.Error("the end of the fault is not logged")
-				}
-			})
-		})
+	synctest.Test(t, func(t *testing.T) {
+		store := new(keystest.Memory)
+		var log bytes.Buffer
+		r := startRing(t, store, opaque.NewSecrets())
+		r.Log = slog.New(slog.NewTextHandler(&log, nil))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer synctest.Wait()
+		defer cancel()
+		go r.Run(ctx)
+		synctest.Wait()
+		token, before := sign(t, r, jose.ES256), r.KeySet().JSON()
+		store.Fail(errors.New("the disk is full"), false)
+		if err := r.Rotate(t.Context()); err == nil {
+			t.Error("rotation while the store fails")
+		}
+		if err := r.Revoke(t.Context(), kid(t, r, jose.ES256)); err == nil {
+			t.Error("revocation while the store fails")
+		}
+		if err := r.Reload(t.Context()); err == nil {
+			t.Error("reload while the store fails")
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if err := verify(r.KeySet(), sign(t, r, jose.ES256)); err != nil {
+			t.Errorf("while the store fails: %v", err)
+		}
+		if !bytes.Equal(r.KeySet().JSON(), before) {
+			t.Error("the key set in memory has changed")
+		}
+		store.Fail(nil, false)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if err := verify(r.KeySet(), token); err != nil {
+			t.Errorf("after the fault: %v", err)
+		}
+		if err := r.Rotate(t.Context()); err != nil {
+			t.Errorf("after the fault: %v", err)
+		}
+		if n := strings.Count(log.String(), "level=ERROR"); n != 1 {
+			t.Errorf("%d errors logged in an hour, want one:\n%s", n, log.String())
+		}
+		if !strings.Contains(log.String(), "level=INFO") {
+			t.Error("the end of the fault is not logged")
+		}
+	})
+}
+
+// TestAnswersAreLost lets every write succeed without saying so. Whoever asked
+// is told of a fault and asks again, which must do nothing twice.
+func TestAnswersAreLost(t *testing.T) {
+	t.Parallel()
+	store, secrets, fault := new(keystest.Memory), opaque.NewSecrets(), errors.New("connection reset")
+	store.Fail(fault, true)
+	r := newRing(store, secrets)
+	if err := r.Start(t.Context()); !errors.Is(err, fault) {
+		t.Errorf("start: %v", err)
+	}
+	if err := r.Start(t.Context()); err != nil {
+		t.Errorf("start again: %v", err)
+	}
+	if err := r.Rotate(t.Context(), jose.ES256); !errors.Is(err, fault) {
+		t.Errorf("rotate: %v", err)
+	}
+	if err := r.Rotate(t.Context(), jose.ES256); err != nil {
+		t.Errorf("rotate again: %v", err)
+	}
+	if n := states(t, store, jose.ES256); n[keys.Signing] != 1 || n[keys.Published] != 1 || len(n) != 2 {
+		t.Errorf("keys %v, want one that signs and one published", n)
+	}
+	token, bad := sign(t, r, jose.ES256), kid(t, r, jose.ES256)
+	if err := r.Revoke(t.Context(), bad); !errors.Is(err, fault) {
+		t.Errorf("revoke: %v", err)
+	}
+	if err := r.Revoke(t.Context(), bad); !errors.Is(err, keys.ErrUnknown) {
+		t.Errorf("revoke again: %v", err)
+	}
+	if err := r.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := verify(r.KeySet(), token); err == nil {
+		t.Error("a token of a revoked key is accepted")
+	}
+}
+
+// TestBoundaries looks at each step one second before it is due and when it is.
+func TestBoundaries(t *testing.T) {
+	t.Parallel()
+	store, secrets := new(keystest.Memory), opaque.NewSecrets()
+	begin := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for _, step := range []struct {
+		after                       time.Duration
+		published, signing, retired int
+	}{
+		{0, 0, 1, 0},
+		{49*time.Hour - 1, 0, 1, 0},
+		{49 * time.Hour, 1, 1, 0},
+		{50*time.Hour - 1, 1, 1, 0},
+		{50 * time.Hour, 0, 1, 1},
+		{53*time.Hour - 1, 0, 1, 1},
+		{53 * time.Hour, 0, 1, 0},
+		// A whole year without any node: the key that is due has to be
+		// published for its time before it signs.
+		{365 * day, 1, 1, 0},
+		{365*day + time.Hour - 1, 1, 1, 0},
+		{365*day + time.Hour, 0, 1, 1},
+	} {
+		r := newRing(store, secrets)
+		r.Lifetimes = keys.Lifetimes{RotateEvery: 50 * time.Hour, PublishFor: time.Hour, RetireFor: 3 * time.Hour}
+		r.Now = func() time.Time { return begin.Add(step.after) }
+		if err := r.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for _, alg := range []jose.Algorithm{jose.ES256, jose.EdDSA} {
+			got := states(t, store, alg)
+			if got[keys.Published] != step.published || got[keys.Signing] != step.signing || got[keys.Retired] != step.retired {
+				t.Errorf("%s after %v: keys %v, want %d published, %d signing, %d retired",
+					alg, step.after, got, step.published, step.signing, step.retired)
+			}
+		}
 	}
 }
 

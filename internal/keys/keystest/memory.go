@@ -25,7 +25,8 @@ type Memory struct {
 }
 
 // Fail makes every call answer err from now on, until it is called with nil.
-// If after is true, writes happen all the same: the answer was lost.
+// If after is true, only writes do, and they happen all the same: the answer is
+// lost.
 func (m *Memory) Fail(err error, after bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -43,7 +44,7 @@ func (m *Memory) Events() []audit.Event {
 func (m *Memory) Keys(ctx context.Context) (keys.Set, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := cmp.Or(ctx.Err(), m.fault); err != nil {
+	if err := cmp.Or(ctx.Err(), m.fault); err != nil && !m.after {
 		return keys.Set{}, err
 	}
 	return clone(m.set), nil
