@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+
+	"github.com/fastbind/fastbind/internal/app"
+)
+
+type serve struct {
+	Dev         bool   `help:"Run with demo users and clients on a loopback address, without any configuration."`
+	Listen      string `placeholder:"ADDR" help:"Address to listen on; 127.0.0.1:8080 if nothing says otherwise."`
+	NoMigration bool   `name:"no-migration" help:"Refuse to start if migrations are pending, instead of applying them."`
+}
+
+// Run serves until ctx ends. It stops accepting, waits for requests that are
+// under way, stops the background work and closes the database, in this order.
+func (s *serve) Run(ctx context.Context, c *console) (err error) {
+	cfg, err := s.configure(c)
+	if err != nil {
+		return err
+	}
+	if s.Dev && cfg.Data == "" {
+		if cfg.Data, err = os.MkdirTemp("", "fastbind-*"); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(cfg.Data)) }()
+	}
+	if cfg.Data != "" {
+		if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
+			return fmt.Errorf("data: %w", err)
+		}
+	}
+	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Listen)
+	if err != nil {
+		return err
+	}
+	if s.Dev {
+		cfg.Issuer = "http://" + ln.Addr().String()
+	}
+	log := logger(c.err, cfg)
+	a, err := app.Open(ctx, cfg, log, app.Options{NoMigration: s.NoMigration})
+	if err != nil {
+		return errors.Join(err, ln.Close())
+	}
+	defer func() { err = errors.Join(err, a.Close()) }()
+	srv := &server{
+		sites: []site{{listener: ln, handler: a.Handler(), drain: a.Drain, cert: cfg.TLSCert, key: cfg.TLSKey}},
+		jobs:  []func(context.Context) error{a.Run},
+		log:   log,
+		told:  ready{Issuer: cfg.Issuer},
+	}
+	if s.Dev {
+		if err := furnish(ctx, srv, a, log); err != nil {
+			return errors.Join(err, ln.Close())
+		}
+	}
+	return srv.run(ctx, func() error { return c.print(srv.told, srv.told.write) })
+}
+
+// configure returns the configuration of the server. One in development mode
+// depends on its flags only.
+func (s *serve) configure(c *console) (app.Config, error) {
+	cfg, err := c.config()
+	if err != nil {
+		return cfg, err
+	}
+	if s.Dev {
+		if c.options.Config != "" || c.options.DatabaseURL != "" {
+			return cfg, usageError{"--dev goes with --listen and --data only: it configures everything else itself"}
+		}
+		cfg = app.Config{Listen: defaultListen, Data: c.options.Data, LogLevel: cfg.LogLevel, LogFormat: cfg.LogFormat}
+	}
+	if s.Listen != "" {
+		cfg.Listen = s.Listen
+	}
+	if s.Dev {
+		return cfg, loopback(cfg.Listen)
+	}
+	return cfg, cfg.Check()
+}
+
+// loopback returns an error if others could reach the address.
+func loopback(address string) error {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return usageError{fmt.Sprintf("--listen: %v", err)}
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return usageError{fmt.Sprintf("--dev has well-known users and listens on loopback addresses only, not on %s", address)}
+	}
+	return nil
+}
+
+// logger returns a logger that writes to w as the configuration says.
+func logger(w io.Writer, cfg app.Config) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(cfg.LogLevel)); err != nil {
+		level = slog.LevelInfo
+	}
+	o := &slog.HandlerOptions{Level: level}
+	if cfg.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}

@@ -1,0 +1,251 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/fastbind/fastbind/internal/account"
+	"github.com/fastbind/fastbind/internal/app"
+	"github.com/fastbind/fastbind/internal/audit"
+	"github.com/fastbind/fastbind/internal/refresh"
+	"github.com/fastbind/fastbind/internal/revoke"
+	"github.com/fastbind/fastbind/internal/session"
+)
+
+// sessionView is a session as it is printed.
+type sessionView struct {
+	ID          string       `json:"id"`
+	Subject     string       `json:"subject"`
+	Username    string       `json:"username,omitempty"`
+	Begun       string       `json:"begun"`
+	AuthTime    string       `json:"auth_time"`
+	LastSeen    string       `json:"last_seen"`
+	IdleEnd     string       `json:"idle_end"`
+	AbsoluteEnd string       `json:"absolute_end"`
+	ACR         string       `json:"acr,omitempty"`
+	AMR         []string     `json:"amr,omitempty"`
+	Remember    bool         `json:"remember"`
+	Network     string       `json:"network,omitempty"`
+	Agent       string       `json:"agent,omitempty"`
+	Families    []familyView `json:"families,omitempty"`
+}
+
+// familyView is a family of refresh tokens as it is printed.
+type familyView struct {
+	ID          string `json:"id"`
+	Client      string `json:"client_id"`
+	Generation  int64  `json:"generation"`
+	Bound       bool   `json:"bound"`
+	Offline     bool   `json:"offline"`
+	Begun       string `json:"begun"`
+	IdleEnd     string `json:"idle_end"`
+	AbsoluteEnd string `json:"absolute_end"`
+	Ended       string `json:"ended,omitempty"`
+	Reason      string `json:"reason,omitempty"`
+}
+
+// names remembers who the subjects of a list are.
+type names struct {
+	store account.Store
+	known map[string]string
+}
+
+func (n *names) of(ctx context.Context, subject string) (string, error) {
+	if name, ok := n.known[subject]; ok {
+		return name, nil
+	}
+	a, err := n.store.BySubject(ctx, subject)
+	if err != nil && !errors.Is(err, account.ErrNone) {
+		return "", err
+	}
+	n.known[subject] = a.Username
+	return a.Username, nil
+}
+
+func viewSession(s session.Session, username string) sessionView {
+	return sessionView{
+		ID: s.ID, Subject: s.Subject, Username: username,
+		Begun: stamp(s.Begun), AuthTime: stamp(s.AuthTime), LastSeen: stamp(s.LastSeen),
+		IdleEnd: stamp(s.IdleEnd), AbsoluteEnd: stamp(s.AbsoluteEnd),
+		ACR: s.ACR, AMR: s.AMR, Remember: s.Remember, Network: s.Network, Agent: s.Agent,
+	}
+}
+
+type sessionList struct {
+	User string `placeholder:"NAME" help:"Of one user only."`
+}
+
+// Run lists sessions that have not ended, newest first.
+func (l *sessionList) Run(ctx context.Context, c *console) error {
+	return c.with(ctx, func(a *app.App) error {
+		subject := ""
+		if l.User != "" {
+			u, err := findUser(ctx, a, l.User)
+			if err != nil {
+				return err
+			}
+			subject = u.Subject
+		}
+		all, err := a.Sessions.Sessions(ctx, subject)
+		if err != nil {
+			return err
+		}
+		who := names{store: a.DB.Accounts(), known: map[string]string{}}
+		views, rows := make([]sessionView, 0, len(all)), make([][]string, 0, len(all))
+		for _, s := range all {
+			name, err := who.of(ctx, s.Subject)
+			if err != nil {
+				return err
+			}
+			views = append(views, viewSession(s, name))
+			rows = append(rows, []string{s.ID, orDash(clean(name)), when(s.Begun), when(s.LastSeen), orDash(clean(s.Network)), orDash(clean(s.Agent))})
+		}
+		return c.print(views, table("SESSION USER BEGUN SEEN NETWORK AGENT", rows))
+	})
+}
+
+type sessionShow struct {
+	ID string `arg:"" name:"id"`
+}
+
+// Run shows a session that has not ended, and its families.
+func (l *sessionShow) Run(ctx context.Context, c *console) error {
+	return c.with(ctx, func(a *app.App) error {
+		families, err := a.DB.FamiliesOf(ctx, app.FamilyQuery{Session: l.ID})
+		if err != nil {
+			return err
+		}
+		s, err := findSession(ctx, a, l.ID)
+		if err != nil {
+			return err
+		}
+		who := names{store: a.DB.Accounts(), known: map[string]string{}}
+		name, err := who.of(ctx, s.Subject)
+		if err != nil {
+			return err
+		}
+		v := viewSession(s, name)
+		rows := make([][]string, 0, len(families))
+		for _, f := range families {
+			v.Families = append(v.Families, viewFamily(f))
+			rows = append(rows, []string{string(f.ID), clean(f.Client), fmt.Sprint(f.Generation), when(f.Begun), when(f.Ended), orDash(string(f.Reason))})
+		}
+		return c.print(v, func(w io.Writer) error {
+			err := table("FIELD VALUE", [][]string{
+				{"session", v.ID},
+				{"user", orDash(clean(v.Username))},
+				{"subject", v.Subject},
+				{"begun", when(s.Begun)},
+				{"signed in", when(s.AuthTime)},
+				{"seen", when(s.LastSeen)},
+				{"idle end", when(s.IdleEnd)},
+				{"absolute end", when(s.AbsoluteEnd)},
+				{"how", orDash(strings.Join(s.AMR, " "))},
+				{"network", orDash(clean(s.Network))},
+				{"agent", orDash(clean(s.Agent))},
+			})(w)
+			if err == nil && len(rows) > 0 {
+				err = table("FAMILY CLIENT GENERATION BEGUN ENDED REASON", rows)(w)
+			}
+			return err
+		})
+	})
+}
+
+// findSession returns a session that has not ended. Whose it is, the event of
+// its beginning says.
+func findSession(ctx context.Context, a *app.App, id string) (session.Session, error) {
+	begun, err := a.DB.Events(ctx, app.EventQuery{Session: id, Kind: audit.SessionBegun, Limit: 1})
+	if err != nil {
+		return session.Session{}, err
+	}
+	if len(begun) == 1 {
+		live, err := a.Sessions.Sessions(ctx, begun[0].Subject)
+		if err != nil {
+			return session.Session{}, err
+		}
+		for _, s := range live {
+			if s.ID == id {
+				return s, nil
+			}
+		}
+		return session.Session{}, fmt.Errorf("session %s has ended; fastbind events --session %s says why", id, id)
+	}
+	return session.Session{}, fmt.Errorf("there is no session %q", id)
+}
+
+func viewFamily(f refresh.Family) familyView {
+	return familyView{
+		ID: string(f.ID), Client: f.Client, Generation: f.Generation, Bound: f.Bound(), Offline: f.Offline,
+		Begun: stamp(f.Begun), IdleEnd: stamp(f.IdleEnd), AbsoluteEnd: stamp(f.AbsoluteEnd),
+		Ended: stamp(f.Ended), Reason: string(f.Reason),
+	}
+}
+
+type sessionEnd struct {
+	Session string `xor:"what" required:"" placeholder:"ID" help:"This session and what belongs to it."`
+	Family  string `xor:"what" required:"" placeholder:"ID" help:"This family of refresh tokens."`
+	User    string `xor:"what" required:"" placeholder:"NAME" help:"Everything of a user."`
+	Client  string `xor:"what" required:"" placeholder:"ID" help:"Everything that a client holds."`
+	All     bool   `xor:"what" required:"" help:"Everything of everybody."`
+
+	Except  string `placeholder:"ID" help:"With --user: a session to spare."`
+	Offline bool   `help:"With --session: also what was granted offline access."`
+	Note    string `help:"Goes into the security events."`
+}
+
+// Run ends what was named.
+func (e *sessionEnd) Run(ctx context.Context, c *console) error {
+	if e.Except != "" && e.User == "" {
+		return usageError{"--except goes with --user"}
+	}
+	if e.Offline && e.Session == "" {
+		return usageError{"--offline goes with --session"}
+	}
+	return c.with(ctx, func(a *app.App) error {
+		o := revoke.Order{Reason: audit.RevokedByAdmin, Note: clean(e.Note), Except: e.Except, Offline: e.Offline}
+		switch {
+		case e.Session != "":
+			o.Kind, o.Value = revoke.Session, e.Session
+		case e.Family != "":
+			o.Kind, o.Value = revoke.Family, e.Family
+		case e.User != "":
+			u, err := findUser(ctx, a, e.User)
+			if err != nil {
+				return err
+			}
+			o.Kind, o.Value = revoke.Subject, u.Subject
+		case e.Client != "":
+			if _, err := findClient(ctx, a, e.Client); err != nil {
+				return err
+			}
+			o.Kind, o.Value = revoke.Client, e.Client
+		default:
+			o.Kind, o.Reason, o.At = revoke.Epoch, audit.Epoch, time.Now()
+		}
+		ended, err := a.Revoke.End(ctx, o)
+		if err != nil {
+			return err
+		}
+		if (e.Session != "" || e.Family != "") && ended.Sessions+ended.Families == 0 {
+			return errors.New("nothing was live under that id")
+		}
+		return c.printEnded(ended)
+	})
+}
+
+// printEnded says what an order ended.
+func (c *console) printEnded(e revoke.Ended) error {
+	v := struct {
+		Sessions int `json:"sessions"`
+		Families int `json:"families"`
+	}{e.Sessions, e.Families}
+	return c.print(v, func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, "ended: sessions %d, families %d\n", e.Sessions, e.Families)
+		return err
+	})
+}
