@@ -104,7 +104,7 @@ func Open(ctx context.Context, c Config, log *slog.Logger, o Options) (*App, err
 	a.Revoke = &revoke.Core{Store: db.Revocations(), Families: a.Families, Log: log.With("component", "revoke"), Observe: a.observe, Now: o.Now}
 	a.rotator = &refresh.Rotator{Store: a.Families, Now: o.Now, Parallel: 1}
 	a.mint = &token.Mint{Issuer: c.Issuer, Signers: a.Keys, People: a.people}
-	a.reader = &token.Reader{Issuer: c.Issuer, Keys: a.Keys}
+	a.reader = &token.Reader{Issuer: c.Issuer, Keys: &verifyingKeys{ring: a.Keys}}
 	a.floods = &limit.Memory{}
 	a.auth = &client.Authenticator{Store: a.Clients, Throttle: a.floods, Now: o.Now}
 	if err := a.Revoke.Refresh(ctx); err != nil {

@@ -48,7 +48,7 @@ type People interface {
 // Hints reads ID tokens that were issued here.
 type Hints interface {
 	// Hint returns the claims of an ID token of ours, expired or not.
-	Hint(idToken string) (token.Claims, error)
+	Hint(ctx context.Context, idToken string) (token.Claims, error)
 }
 
 // A Handler serves the authorization endpoint, pushed requests and consent. Set

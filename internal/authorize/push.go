@@ -80,7 +80,7 @@ func (h *Handler) push(w http.ResponseWriter, r *http.Request) error {
 	if err := q.address(cl, p); err != nil {
 		return err
 	}
-	if err := h.fill(q, p); err != nil {
+	if err := h.fill(ctx, q, p); err != nil {
 		return err
 	}
 	uri := opaque.New(opaque.Request)

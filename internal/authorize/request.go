@@ -106,7 +106,7 @@ func (h *Handler) read(ctx context.Context, p web.Params, repeated error, now ti
 	if repeated != nil {
 		return q, repeated
 	}
-	return q, h.fill(q, p)
+	return q, h.fill(ctx, q, p)
 }
 
 func (h *Handler) client(ctx context.Context, p web.Params) (client.Client, error) {
@@ -154,7 +154,7 @@ func (q *request) address(cl client.Client, p web.Params) error {
 }
 
 // fill reads what is left, now that errors can go to the client.
-func (h *Handler) fill(q *request, p web.Params) error {
+func (h *Handler) fill(ctx context.Context, q *request, p web.Params) error {
 	refuse := func(c oauth.Code, d string) error { return oauth.Refuse(c, d) }
 	switch {
 	case p.Has("request"):
@@ -180,7 +180,7 @@ func (h *Handler) fill(q *request, p web.Params) error {
 	if err := q.prompts(p); err != nil {
 		return err
 	}
-	return h.person(q, p)
+	return h.person(ctx, q, p)
 }
 
 // proofKey reads the PKCE challenge (RFC 7636, sections 4.3 and 4.4.1). Only
@@ -265,9 +265,9 @@ func (q *request) prompted(s string) bool { return slices.Contains(q.prompt, s) 
 
 // person finds out who alone will do: the one of the hint, or of a sub that the
 // claims parameter asks for.
-func (h *Handler) person(q *request, p web.Params) error {
+func (h *Handler) person(ctx context.Context, q *request, p web.Params) error {
 	if t := p.Get("id_token_hint"); t != "" {
-		c, err := h.Hints.Hint(t)
+		c, err := h.Hints.Hint(ctx, t)
 		if err != nil {
 			return &oauth.Error{Code: oauth.InvalidRequest, Description: "id_token_hint is not an ID token of this server", Cause: err}
 		}

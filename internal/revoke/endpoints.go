@@ -88,7 +88,7 @@ func (h *Handler) order(ctx context.Context, cl client.Client, t string) (Order,
 		}
 		return Order{Kind: Family, Value: string(id)}, nil
 	}
-	c, err := h.Reader.Access(t, h.Core.now())
+	c, err := h.Reader.Access(ctx, t, h.Core.now())
 	switch {
 	case err != nil:
 		return Order{}, nil //nolint:nilerr // a token that means nothing needs no revoking
@@ -165,7 +165,7 @@ func (i *Introspection) serve(w http.ResponseWriter, r *http.Request) error {
 // answer says what there is to say about a token; nothing but inactive about
 // one that does not verify, has ended, or is not for this resource server.
 func (i *Introspection) answer(ctx context.Context, rs client.Client, t string, now time.Time) (introspected, error) {
-	c, err := i.Reader.Access(t, now)
+	c, err := i.Reader.Access(ctx, t, now)
 	if err != nil || !serves(rs, c.Audience) {
 		return introspected{}, nil //nolint:nilerr // that is the answer
 	}

@@ -30,6 +30,11 @@ func record(ctx context.Context, q querier, events ...audit.Event) error {
 	return nil
 }
 
+// Record writes events that belong to no other change.
+func (db *DB) Record(ctx context.Context, events ...audit.Event) error {
+	return db.write(ctx, func(ctx context.Context, q querier) error { return record(ctx, q, events...) })
+}
+
 // An EventQuery says which events to list. Empty fields do not restrict.
 type EventQuery struct {
 	Subject, Session, Family string

@@ -1,6 +1,7 @@
 package token
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -12,8 +13,9 @@ import (
 
 // Keys yields the keys that verify.
 type Keys interface {
-	// KeySet returns the keys that are published now, from memory.
-	KeySet() jose.KeySet
+	// Find returns the published keys that a kid and an algorithm may mean;
+	// none: there is no such key.
+	Find(ctx context.Context, kid string, alg jose.Algorithm) []*jose.Key
 }
 
 // Claims are what an access or ID token of ours says.
@@ -51,8 +53,8 @@ const leeway = 5 * time.Second
 
 // Access returns the claims of an access token of ours that has not expired at
 // now, or [ErrInvalid].
-func (r *Reader) Access(t string, now time.Time) (Claims, error) {
-	c, typ, err := r.read(t)
+func (r *Reader) Access(ctx context.Context, t string, now time.Time) (Claims, error) {
+	c, typ, err := r.read(ctx, t)
 	if err != nil {
 		return Claims{}, err
 	}
@@ -73,8 +75,8 @@ func (r *Reader) Access(t string, now time.Time) (Claims, error) {
 
 // Hint returns the claims of an ID token of ours, expired or not (OpenID Connect
 // Core, section 3.1.2.1), or [ErrInvalid].
-func (r *Reader) Hint(t string) (Claims, error) {
-	c, typ, err := r.read(t)
+func (r *Reader) Hint(ctx context.Context, t string) (Claims, error) {
+	c, typ, err := r.read(ctx, t)
 	if err != nil {
 		return Claims{}, err
 	}
@@ -94,7 +96,7 @@ func invalid(what string) error { return errors.Join(ErrInvalid, errors.New(what
 
 // read verifies the signature and reads the claims of a token. The key is the
 // one that was published under the token's kid, and the algorithm is the key's.
-func (r *Reader) read(t string) (Claims, string, error) {
+func (r *Reader) read(ctx context.Context, t string) (Claims, string, error) {
 	m, err := jose.Parse(t)
 	if err != nil {
 		return Claims{}, "", errors.Join(ErrInvalid, err)
@@ -102,7 +104,7 @@ func (r *Reader) read(t string) (Claims, string, error) {
 	h := m.Header()
 	var payload []byte
 	err = errors.New("unknown kid")
-	for _, k := range r.Keys.KeySet().Find(h.KeyID, h.Algorithm) {
+	for _, k := range r.Keys.Find(ctx, h.KeyID, h.Algorithm) {
 		if payload, err = m.Verify(k); err == nil {
 			break
 		}

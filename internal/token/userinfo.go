@@ -56,7 +56,7 @@ func (u *UserInfo) serve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	c, err := u.Reader.Access(t, now)
+	c, err := u.Reader.Access(r.Context(), t, now)
 	if err != nil {
 		return InvalidToken(err)
 	}
