@@ -74,11 +74,28 @@ func TestExplore(t *testing.T) {
 	}
 }
 
-// A node is a world and the acts that led to it.
-type node struct {
-	world
-	path [12]uint8
+// A path is the acts that lead to a world. Worlds are made anew from it: they
+// are large, and there are many at a time.
+type path struct {
+	acts [12]uint8
 	len  int
+}
+
+func (p path) and(act int) path {
+	p.acts[p.len] = uint8(act)
+	p.len++
+	return p
+}
+
+// world returns the world at the end of p.
+func (p path) world(sc *scene, judge judgeFunc) (world, error) {
+	w := newWorld(sc)
+	for _, a := range p.acts[:p.len] {
+		if possible, err := sc.acts[a].do(&w, sc, judge); !possible || err != nil {
+			return w, fmt.Errorf("the second time it came out otherwise: %w", err)
+		}
+	}
+	return w, nil
 }
 
 // explore visits every world that is reachable within the depth of the scene,
@@ -86,27 +103,28 @@ type node struct {
 // shortest way to it.
 func explore(sc *scene, judge judgeFunc) (int, error) {
 	seed := maphash.MakeSeed()
-	seen := make(map[uint64]struct{})
-	level := []node{{world: newWorld(sc)}}
-	seen[maphash.Comparable(seed, level[0].world)] = struct{}{}
+	seen := map[uint64]struct{}{maphash.Comparable(seed, newWorld(sc)): {}}
+	level := []path{{}}
 	for range sc.depth {
-		var next []node
-		for i := range level {
+		var next []path
+		for _, p := range level {
+			from, err := p.world(sc, judge)
+			if err != nil {
+				return len(seen), err
+			}
 			for a, act := range sc.acts {
-				n := level[i]
-				possible, err := act.do(&n.world, sc, judge)
+				w := from
+				possible, err := act.do(&w, sc, judge)
+				if err != nil {
+					return len(seen), fmt.Errorf("%w, after:\n%s", err, way(sc, p.and(a)))
+				}
 				if !possible {
 					continue
 				}
-				n.path[n.len] = uint8(a)
-				n.len++
-				if err != nil {
-					return len(seen), fmt.Errorf("%w, after:\n%s", err, way(sc, n))
-				}
-				sum := maphash.Comparable(seed, n.world)
+				sum := maphash.Comparable(seed, w)
 				if _, ok := seen[sum]; !ok {
 					seen[sum] = struct{}{}
-					next = append(next, n)
+					next = append(next, p.and(a))
 				}
 			}
 		}
@@ -115,9 +133,9 @@ func explore(sc *scene, judge judgeFunc) (int, error) {
 	return len(seen), nil
 }
 
-func way(sc *scene, n node) string {
+func way(sc *scene, p path) string {
 	var b strings.Builder
-	for i, a := range n.path[:n.len] {
+	for i, a := range p.acts[:p.len] {
 		fmt.Fprintf(&b, "  %d. %s\n", i+1, sc.acts[a].name)
 	}
 	return b.String()

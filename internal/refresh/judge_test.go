@@ -55,15 +55,19 @@ func rules(change ...func(*refresh.Rules)) refresh.Rules {
 func unbound() refresh.Family {
 	return refresh.Family{
 		ID: refresh.NewFamilyID(), Version: 9,
-		Grant: refresh.Grant{
-			Client: "app", Subject: "ada", Session: "sid-1",
-			Scope: []string{"openid", "orders"}, Audience: []string{"https://a.example", "https://b.example"},
-			Begun: start.Add(-time.Hour), AbsoluteEnd: start.Add(30*day - time.Hour),
-		},
+		Grant: granted(),
 		State: refresh.State{
 			Generation: 5, Confirmed: 4, IdleEnd: start.Add(idle),
 			Rotated: start, Attempt: attempt(4), Network: home, Agent: fox,
 		},
+	}
+}
+
+func granted() refresh.Grant {
+	return refresh.Grant{
+		Client: "app", Subject: "ada", Session: "sid-1",
+		Scope: []string{"openid", "orders"}, Audience: []string{"https://a.example", "https://b.example"},
+		Begun: start.Add(-time.Hour), AbsoluteEnd: start.Add(30*day - time.Hour),
 	}
 }
 

@@ -73,7 +73,7 @@ func network(who int8) string {
 }
 
 func grantOf(sc *scene) refresh.Grant {
-	g := unbound().Grant
+	g := granted()
 	g.Begun, g.AbsoluteEnd = start, start.Add(sc.rules.Absolute)
 	if sc.bound {
 		g.Key = right
