@@ -27,7 +27,7 @@ func (s requests) Push(ctx context.Context, p authorize.Pushed, now time.Time, l
 			}
 		}
 		pending, err := one(ctx, q, scanInt, `select count(*) from (select 1 from pushed
-			where client = $1 and used = 0 and expires > $2 limit $3) as some`, p.Client, unix(now), limit)
+			where client = $1 and used = 0 and expires > $2 limit $3) as pending`, p.Client, unix(now), limit)
 		if err != nil {
 			return err
 		}
