@@ -13,6 +13,7 @@ import (
 	"github.com/fastbind/fastbind/internal/page"
 	"github.com/fastbind/fastbind/internal/revoke"
 	"github.com/fastbind/fastbind/internal/session"
+	"github.com/fastbind/fastbind/internal/token"
 	"github.com/fastbind/fastbind/internal/web"
 )
 
@@ -94,8 +95,11 @@ func (h *Handler) read(ctx context.Context, p web.Params) (d departure, sid stri
 	id := p.Get("client_id")
 	if t := p.Get("id_token_hint"); t != "" {
 		c, err := h.Hints.Hint(ctx, t)
-		if err != nil || (id != "" && id != c.Client) {
-			return d, "", nil //nolint:nilerr // the person is asked, and nobody is sent anywhere
+		if errors.Is(err, token.ErrInvalid) || (err == nil && id != "" && id != c.Client) {
+			return d, "", nil
+		}
+		if err != nil {
+			return d, "", fmt.Errorf("read ID token: %w", err)
 		}
 		id, sid, d.hinted = c.Client, c.Session, true
 	}
