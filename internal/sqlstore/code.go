@@ -62,7 +62,13 @@ func (s codes) Load(ctx context.Context, d opaque.Digest) (code.Code, error) {
 // and [code.ErrEnded] also where the client is disabled or gone.
 func (s codes) Redeem(ctx context.Context, d opaque.Digest, now time.Time, f refresh.Family) error {
 	err := s.transact(ctx, func(ctx context.Context, q querier) error {
-		redeemed, err := one(ctx, q, scanInt, "select redeemed from code where digest = $1", d[:])
+		live, err := s.mayBegin(ctx, q, f)
+		if err != nil {
+			return err
+		}
+		// Read after the wait for those rows: what was ended may have been
+		// deleted meanwhile, and that is no second try.
+		redeemed, err := one(ctx, q, scanInt, "select redeemed from code where digest = $1"+s.dialect.forUpdate, d[:])
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 			return code.ErrNone
@@ -70,16 +76,11 @@ func (s codes) Redeem(ctx context.Context, d opaque.Digest, now time.Time, f ref
 			return err
 		case redeemed != 0:
 			return code.ErrRedeemed
+		case !live:
+			return code.ErrEnded
 		}
-		if err := s.mayBegin(ctx, q, f); err != nil {
+		if _, err := exec(ctx, q, "update code set redeemed = $2 where digest = $1", d[:], unix(now)); err != nil {
 			return err
-		}
-		n, err := exec(ctx, q, "update code set redeemed = $2 where digest = $1 and redeemed = 0", d[:], unix(now))
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			return code.ErrRedeemed
 		}
 		return beginFamily(ctx, q, f)
 	})
@@ -89,9 +90,10 @@ func (s codes) Redeem(ctx context.Context, d opaque.Digest, now time.Time, f ref
 	return nil
 }
 
-// mayBegin is [code.ErrEnded] unless client, account and session of f live, and
-// keeps that so until the transaction ends.
-func (s codes) mayBegin(ctx context.Context, q querier, f refresh.Family) error {
+// mayBegin reports whether client, account and session of f live, and keeps
+// that so until the transaction ends.
+func (s codes) mayBegin(ctx context.Context, q querier, f refresh.Family) (bool, error) {
+	live := true
 	for _, row := range []struct{ text, id string }{
 		{"select disabled from client where id = $1", f.Client},
 		{"select disabled from account where subject = $1", f.Subject},
@@ -99,11 +101,9 @@ func (s codes) mayBegin(ctx context.Context, q querier, f refresh.Family) error 
 	} {
 		ended, err := list(ctx, q, scanInt, row.text+s.dialect.forShare, row.id)
 		if err != nil {
-			return err
+			return false, err
 		}
-		if len(ended) == 0 || ended[0] != 0 {
-			return code.ErrEnded
-		}
+		live = live && len(ended) == 1 && ended[0] == 0
 	}
-	return nil
+	return live, nil
 }
