@@ -5,7 +5,9 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
+	"io"
 	"log/slog"
 	"strings"
 )
@@ -29,8 +31,9 @@ const (
 var ErrMalformed = errors.New("malformed handle")
 
 // A Handle is a bearer secret in the clear. It prints and logs as its kind
-// only; use [Handle.Reveal] where it really has to be written. The zero value
-// is no handle.
+// only; use [Handle.Reveal] where it really has to be written. It must not
+// stand in an unexported field of a struct that is printed, since package fmt
+// passes over the methods of such fields. The zero value is no handle.
 type Handle struct{ s string }
 
 // Reveal returns the secret itself.
@@ -50,8 +53,8 @@ func (h Handle) Kind() Kind {
 // String returns the kind of h, never the secret.
 func (h Handle) String() string { return string(h.Kind()) + "…" }
 
-// GoString returns the kind of h, never the secret.
-func (h Handle) GoString() string { return h.String() }
+// Format prints the kind of h, never the secret, whatever the verb.
+func (h Handle) Format(f fmt.State, _ rune) { io.WriteString(f, h.String()) }
 
 // LogValue returns the kind of h, never the secret.
 func (h Handle) LogValue() slog.Value { return slog.StringValue(h.String()) }

@@ -11,13 +11,14 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 )
 
 // Secrets are the master secrets of an installation, newest first. The zero
 // value holds none and can do nothing.
-type Secrets struct{ list [][]byte }
+type Secrets struct{ list func() [][]byte } // a function, since that never prints what it holds
 
 // masterLen is the length of a master secret in bytes.
 const masterLen = 32
@@ -26,14 +27,14 @@ const masterLen = 32
 func NewSecrets() Secrets {
 	b := make([]byte, masterLen)
 	rand.Read(b)
-	return Secrets{[][]byte{b}}
+	return Secrets{func() [][]byte { return [][]byte{b} }}
 }
 
 // ParseSecrets reads master secrets from text: one a line, newest first, each
 // 32 bytes as unpadded URL-safe base64; blank lines and lines that begin with
 // # are passed over. Errors name the line, never its content.
 func ParseSecrets(text string) (Secrets, error) {
-	var s Secrets
+	var list [][]byte
 	lines := bufio.NewScanner(strings.NewReader(text))
 	for n := 1; lines.Scan(); n++ {
 		line := strings.TrimSpace(lines.Text())
@@ -44,35 +45,57 @@ func ParseSecrets(text string) (Secrets, error) {
 		if err != nil || len(b) != masterLen {
 			return Secrets{}, fmt.Errorf("line %d is not a master secret: want %d bytes as unpadded URL-safe base64", n, masterLen)
 		}
-		s.list = append(s.list, b)
+		if distinct(b) < minDistinct {
+			return Secrets{}, fmt.Errorf("line %d is an example and no secret: make a random one", n)
+		}
+		list = append(list, b)
 	}
 	if err := lines.Err(); err != nil {
 		return Secrets{}, fmt.Errorf("read master secrets: %w", err)
 	}
-	if len(s.list) == 0 {
+	if len(list) == 0 {
 		return Secrets{}, errors.New("no master secret found")
 	}
-	return s, nil
+	return Secrets{func() [][]byte { return list }}, nil
+}
+
+// minDistinct is how many different bytes a master secret has at least. One that
+// was drawn at random has about thirty.
+const minDistinct = 12
+
+func distinct(b []byte) int {
+	seen := map[byte]struct{}{}
+	for _, c := range b {
+		seen[c] = struct{}{}
+	}
+	return len(seen)
 }
 
 // Reveal returns s in the form that [ParseSecrets] reads.
 func (s Secrets) Reveal() string {
 	var b strings.Builder
-	for _, k := range s.list {
+	for _, k := range s.all() {
 		b.WriteString(base64.RawURLEncoding.EncodeToString(k))
 		b.WriteByte('\n')
 	}
 	return b.String()
 }
 
+func (s Secrets) all() [][]byte {
+	if s.list == nil {
+		return nil
+	}
+	return s.list()
+}
+
 // IsZero reports whether s holds no secret.
-func (s Secrets) IsZero() bool { return len(s.list) == 0 }
+func (s Secrets) IsZero() bool { return len(s.all()) == 0 }
 
 // String says how many secrets there are.
-func (s Secrets) String() string { return fmt.Sprintf("%d master secrets", len(s.list)) }
+func (s Secrets) String() string { return fmt.Sprintf("%d master secrets", len(s.all())) }
 
-// GoString is [Secrets.String].
-func (s Secrets) GoString() string { return s.String() }
+// Format is [Secrets.String], whatever the verb.
+func (s Secrets) Format(f fmt.State, _ rune) { io.WriteString(f, s.String()) }
 
 // LogValue is [Secrets.String].
 func (s Secrets) LogValue() slog.Value { return slog.StringValue(s.String()) }
@@ -80,17 +103,17 @@ func (s Secrets) LogValue() slog.Value { return slog.StringValue(s.String()) }
 // Keys returns the keys that the secrets yield for one purpose. Keys of
 // different purposes are independent of each other.
 func (s Secrets) Keys(purpose string) Keys {
-	k := Keys{set: make([]derived, 0, len(s.list))}
-	for _, master := range s.list {
-		k.set = append(k.set, derive(master, purpose))
+	set := make([]derived, 0, len(s.all()))
+	for _, master := range s.all() {
+		set = append(set, derive(master, purpose))
 	}
-	return k
+	return Keys{func() []derived { return set }}
 }
 
 // Keys authenticate and seal values for one purpose (HMAC-SHA-256 and
 // AES-256-GCM). The first key of the list signs and seals, every key verifies
 // and opens. The zero value panics on use. Keys are safe for concurrent use.
-type Keys struct{ set []derived }
+type Keys struct{ set func() []derived } // a function, since that never prints what it holds
 
 type derived struct {
 	id   [4]byte // names the key in what it has sealed
@@ -102,14 +125,14 @@ type derived struct {
 const MACLen = 24
 
 // MAC returns the authenticator of msg under the newest key: 192 bits.
-func (k Keys) MAC(msg []byte) [MACLen]byte { return mac(k.set[0].mac, msg) }
+func (k Keys) MAC(msg []byte) [MACLen]byte { return mac(k.set()[0].mac, msg) }
 
 // VerifyMAC reports whether tag authenticates msg under any of the keys, in
 // time that does not depend on where they differ.
 func (k Keys) VerifyMAC(msg, tag []byte) bool {
 	ok := false
-	for i := range k.set {
-		want := mac(k.set[i].mac, msg)
+	for _, d := range k.set() {
+		want := mac(d.mac, msg)
 		ok = hmac.Equal(want[:], tag) || ok
 	}
 	return ok
@@ -118,7 +141,7 @@ func (k Keys) VerifyMAC(msg, tag []byte) bool {
 // Seal encrypts and authenticates plain; whoever opens it must name the same
 // context.
 func (k Keys) Seal(plain, context []byte) []byte {
-	d := k.set[0]
+	d := k.set()[0]
 	out := make([]byte, 0, len(d.id)+len(plain)+d.aead.Overhead())
 	out = append(out, d.id[:]...)
 	return d.aead.Seal(out, nil, plain, context)
@@ -127,7 +150,7 @@ func (k Keys) Seal(plain, context []byte) []byte {
 // Open returns what [Keys.Seal] sealed for the same context, and
 // [ErrMalformed] if it was not sealed by any of the keys.
 func (k Keys) Open(sealed, context []byte) ([]byte, error) {
-	for _, d := range k.set {
+	for _, d := range k.set() {
 		if len(sealed) < len(d.id) || string(sealed[:len(d.id)]) != string(d.id[:]) {
 			continue
 		}
@@ -141,15 +164,22 @@ func (k Keys) Open(sealed, context []byte) ([]byte, error) {
 // Newest reports whether sealed names the key that seals now, so that it need
 // not be sealed again when a master secret has changed. It does not open it.
 func (k Keys) Newest(sealed []byte) bool {
-	id := k.set[0].id
+	id := k.set()[0].id
 	return len(sealed) >= len(id) && [len(id)]byte(sealed) == id
 }
 
-// String says how many keys there are.
-func (k Keys) String() string { return fmt.Sprintf("%d keys", len(k.set)) }
+func (k Keys) len() int {
+	if k.set == nil {
+		return 0
+	}
+	return len(k.set())
+}
 
-// GoString is [Keys.String].
-func (k Keys) GoString() string { return k.String() }
+// String says how many keys there are.
+func (k Keys) String() string { return fmt.Sprintf("%d keys", k.len()) }
+
+// Format is [Keys.String], whatever the verb.
+func (k Keys) Format(f fmt.State, _ rune) { io.WriteString(f, k.String()) }
 
 // LogValue is [Keys.String].
 func (k Keys) LogValue() slog.Value { return slog.StringValue(k.String()) }
