@@ -70,7 +70,7 @@ func FuzzSigned(f *testing.F) {
 		f.Add(header, []byte{0xff})
 	}
 	var signers []*jose.Signer
-	for _, alg := range algorithms {
+	for _, alg := range []jose.Algorithm{jose.ES256, jose.EdDSA} { // RS256 is too slow for many rounds
 		signers = append(signers, newSigner(f, alg))
 	}
 	f.Fuzz(func(t *testing.T, header string, payload []byte) {

@@ -125,10 +125,10 @@ var smallOrderPoints = []string{
 	"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
 }
 
-// jwk holds the members of a JSON Web Key that are read, still encoded.
+// jwk holds the members of a JSON Web Key that are read.
 type jwk struct {
 	kty, crv, alg, use, kid string
-	x, y, n, e              string
+	x, y, n, e              []byte
 	ops                     []string
 	hasOps                  bool
 }
@@ -174,26 +174,27 @@ func ParseKey(b []byte) (*Key, error) {
 }
 
 func (j *jwk) member(name, value []byte) error {
-	var to *string
+	var text *string
+	var binary *[]byte
 	switch string(name) {
 	case "kty":
-		to = &j.kty
+		text = &j.kty
 	case "crv":
-		to = &j.crv
+		text = &j.crv
 	case "alg":
-		to = &j.alg
+		text = &j.alg
 	case "use":
-		to = &j.use
+		text = &j.use
 	case "kid":
-		to = &j.kid
+		text = &j.kid
 	case "x":
-		to = &j.x
+		binary = &j.x
 	case "y":
-		to = &j.y
+		binary = &j.y
 	case "n":
-		to = &j.n
+		binary = &j.n
 	case "e":
-		to = &j.e
+		binary = &j.e
 	case "key_ops":
 		var err error
 		j.ops, err = Strings(value)
@@ -206,11 +207,17 @@ func (j *jwk) member(name, value []byte) error {
 		return nil
 	}
 	s, err := String(value)
-	if err == nil && to == &j.kid && len(s) > maxKeyID {
-		err = fmt.Errorf("%w: kid is too long", ErrMalformed)
+	switch {
+	case err != nil:
+		return err
+	case binary != nil:
+		*binary, err = decode(s)
+		return err
+	case text == &j.kid && len(s) > maxKeyID:
+		return fmt.Errorf("%w: kid is too long", ErrMalformed)
 	}
-	*to = s
-	return err
+	*text = s
+	return nil
 }
 
 // RFC 7518, section 6.2.1.
@@ -220,9 +227,8 @@ func (j *jwk) ec() (crypto.PublicKey, error) {
 	}
 	point := make([]byte, 1, 65)
 	point[0] = 4
-	for _, s := range []string{j.x, j.y} {
-		c, err := decode(s)
-		if err != nil || len(c) != 32 {
+	for _, c := range [][]byte{j.x, j.y} {
+		if len(c) != 32 {
 			return nil, fmt.Errorf("%w: coordinate", ErrMalformed)
 		}
 		point = append(point, c...)
@@ -239,21 +245,16 @@ func (j *jwk) okp() (crypto.PublicKey, error) {
 	if j.crv != "Ed25519" {
 		return nil, fmt.Errorf("%w: curve", ErrUnsupported)
 	}
-	x, err := decode(j.x)
-	if err != nil {
-		return nil, fmt.Errorf("%w: coordinate", ErrMalformed)
-	}
-	return ed25519.PublicKey(x), nil
+	return ed25519.PublicKey(j.x), nil
 }
 
 // RFC 7518, section 6.3.1.
 func (j *jwk) rsa() (crypto.PublicKey, error) {
-	n, err := decode(j.n)
-	if err != nil || len(n) > maxRSABits/8 || len(n) == 0 || n[0] == 0 {
+	n, e := j.n, j.e
+	if len(n) == 0 || len(n) > maxRSABits/8 || n[0] == 0 {
 		return nil, fmt.Errorf("%w: modulus", ErrMalformed)
 	}
-	e, err := decode(j.e)
-	if err != nil || len(e) > 4 || len(e) == 0 || e[0] == 0 {
+	if len(e) == 0 || len(e) > 4 || e[0] == 0 {
 		return nil, fmt.Errorf("%w: exponent", ErrMalformed)
 	}
 	var b [4]byte
