@@ -11,6 +11,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"strings"
+	"unsafe"
 )
 
 const (
@@ -146,11 +147,21 @@ func short(value []byte) (string, error) {
 	case `"JWT"`:
 		return "JWT", nil
 	}
-	s, err := String(value)
+	s, err := shared(value)
 	if err == nil && len(s) > maxKeyID {
 		err = fmt.Errorf("%w: kid or typ is too long", ErrMalformed)
 	}
 	return s, err
+}
+
+// shared is [String] without a copy where nothing is escaped: value is part of
+// the buffer of a message, which never changes.
+func shared(value []byte) (string, error) {
+	if len(value) < 2 || value[0] != '"' || bytes.IndexByte(value, '\\') >= 0 {
+		return String(value)
+	}
+	value = value[1 : len(value)-1] // Scan has seen the quotes
+	return unsafe.String(unsafe.SliceData(value), len(value)), nil
 }
 
 // Header returns what the header says.
