@@ -41,6 +41,9 @@ type Options struct {
 	// Issuer is the public address of a node that is not the first; empty: the
 	// node's own address.
 	Issuer string
+	// Log receives the log instead of the test, which then does not look into
+	// it; nil: the test does.
+	Log io.Writer
 	// Config changes the configuration before the start; may be nil.
 	Config func(*app.Config)
 }
@@ -79,6 +82,9 @@ func Start(t testing.TB, o Options) *Server {
 		o.Config(&cfg)
 	}
 	log := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	if o.Log != nil {
+		log = slog.New(slog.NewTextHandler(o.Log, nil))
+	}
 	s.App, err = app.Open(t.Context(), cfg, log, app.Options{Now: o.Now})
 	if err != nil {
 		t.Fatalf("open server: %v", err)
