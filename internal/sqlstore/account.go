@@ -3,33 +3,27 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 
 	"github.com/fastbind/fastbind/internal/account"
 	"github.com/fastbind/fastbind/internal/audit"
+	"github.com/fastbind/fastbind/internal/sqlstore/engine"
 )
 
 // accounts implements account.Store.
-type accounts struct{ *DB }
+type accounts struct{ *engine.DB }
 
 const accountColumns = "subject, version, username, display, password, claims, created, disabled"
 
-func scanAccount(r scanner) (a account.Account, err error) {
-	err = r.Scan(&a.Subject, &a.Version, &a.Username, &a.Display, &a.Password, claimsInto{&a.Claims},
-		seconds{&a.Created}, seconds{&a.Disabled})
+func scanAccount(r engine.Row) (a account.Account, err error) {
+	err = r.Scan(&a.Subject, &a.Version, &a.Username, &a.Display, &a.Password, engine.JSONInto(&a.Claims),
+		engine.Seconds(&a.Created), engine.Seconds(&a.Disabled))
 	return a, err
 }
 
-// claimsInto scans the claims of an account.
-type claimsInto struct{ claims *map[string]any }
-
-// Scan is for package sql.
-func (s claimsInto) Scan(v any) error { return unmarshalText(v, s.claims) }
-
 func (s accounts) load(ctx context.Context, text, arg string) (account.Account, error) {
-	a, err := one(ctx, s.reader, scanAccount, text, arg)
+	a, err := engine.One(ctx, s.Reader, scanAccount, text, arg)
 	if errors.Is(err, sql.ErrNoRows) {
 		return account.Account{}, account.ErrNone
 	}
@@ -51,7 +45,7 @@ func (s accounts) BySubject(ctx context.Context, subject string) (account.Accoun
 
 // Accounts is for account.Store. The order is that of the bytes.
 func (s accounts) Accounts(ctx context.Context, after string, limit int) ([]account.Account, error) {
-	all, err := list(ctx, s.reader, scanAccount, "select "+accountColumns+` from account
+	all, err := engine.List(ctx, s.Reader, scanAccount, "select "+accountColumns+` from account
 		where username > $1 order by username limit $2`, after, limit)
 	if err != nil {
 		return nil, fmt.Errorf("list accounts: %w", err)
@@ -61,33 +55,29 @@ func (s accounts) Accounts(ctx context.Context, after string, limit int) ([]acco
 
 // Put is for account.Store.
 func (s accounts) Put(ctx context.Context, a account.Account, events ...audit.Event) error {
-	claims := ""
-	if len(a.Claims) > 0 {
-		b, err := json.Marshal(a.Claims)
-		if err != nil {
-			return fmt.Errorf("write claims of account: %w", err)
-		}
-		claims = string(b)
+	claims, err := engine.JSON(a.Claims)
+	if err != nil {
+		return fmt.Errorf("write claims of account: %w", err)
 	}
-	args := []any{a.Subject, a.Version, a.Username, a.Display, a.Password, claims, unix(a.Created)}
+	args := []any{a.Subject, a.Version, a.Username, a.Display, a.Password, claims, engine.Unix(a.Created)}
 	text := `update account set version = version + 1, username = $3, display = $4, password = $5, claims = $6,
 		created = $7 where subject = $1 and version = $2`
 	if a.Version == 0 {
 		text = "insert into account (" + accountColumns + `) values ($1, cast($2 as bigint) + 1, $3, $4, $5, $6, $7, $8)
 			on conflict (subject) do nothing`
-		args = append(args, unix(a.Disabled))
+		args = append(args, engine.Unix(a.Disabled))
 	}
-	err := s.transact(ctx, func(ctx context.Context, q querier) error {
-		n, err := exec(ctx, q, text, args...)
+	err = s.Transact(ctx, func(ctx context.Context, q engine.Querier) error {
+		n, err := engine.Exec(ctx, q, text, args...)
 		switch {
-		case err != nil && s.dialect.unique(err):
+		case err != nil && s.Dialect.Unique(err):
 			return account.ErrTaken
 		case err != nil:
 			return err
 		case n == 0:
 			return account.ErrConflict
 		}
-		return record(ctx, q, events...)
+		return engine.Record(ctx, q, events...)
 	})
 	if err != nil {
 		return fmt.Errorf("put account: %w", err)

@@ -10,17 +10,18 @@ import (
 	"github.com/fastbind/fastbind/internal/audit"
 	"github.com/fastbind/fastbind/internal/client"
 	"github.com/fastbind/fastbind/internal/opaque"
+	"github.com/fastbind/fastbind/internal/sqlstore/engine"
 )
 
 // clients implements client.Store.
-type clients struct{ *DB }
+type clients struct{ *engine.DB }
 
 const clientColumns = "id, version, meta, secrets, created, disabled"
 
-func scanClient(r scanner) (c client.Client, err error) {
+func scanClient(r engine.Row) (c client.Client, err error) {
 	var meta string
 	var secrets []byte
-	if err := r.Scan(&c.ID, &c.Version, &meta, &secrets, seconds{&c.Created}, seconds{&c.Disabled}); err != nil {
+	if err := r.Scan(&c.ID, &c.Version, &meta, &secrets, engine.Seconds(&c.Created), engine.Seconds(&c.Disabled)); err != nil {
 		return c, err
 	}
 	for ; len(secrets) >= len(opaque.Digest{}); secrets = secrets[len(opaque.Digest{}):] {
@@ -31,7 +32,7 @@ func scanClient(r scanner) (c client.Client, err error) {
 
 // Client is for client.Store.
 func (s clients) Client(ctx context.Context, id string) (client.Client, error) {
-	c, err := one(ctx, s.reader, scanClient, "select "+clientColumns+" from client where id = $1", id)
+	c, err := engine.One(ctx, s.Reader, scanClient, "select "+clientColumns+" from client where id = $1", id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return client.Client{}, client.ErrNone
 	}
@@ -43,7 +44,7 @@ func (s clients) Client(ctx context.Context, id string) (client.Client, error) {
 
 // Clients is for client.Store.
 func (s clients) Clients(ctx context.Context) ([]client.Client, error) {
-	all, err := list(ctx, s.reader, scanClient, "select "+clientColumns+" from client order by id")
+	all, err := engine.List(ctx, s.Reader, scanClient, "select "+clientColumns+" from client order by id")
 	if err != nil {
 		return nil, fmt.Errorf("list clients: %w", err)
 	}
@@ -66,15 +67,15 @@ func (s clients) Put(ctx context.Context, c client.Client, e audit.Event) error 
 		text = "insert into client (" + clientColumns + `)
 			values ($1, cast($2 as bigint) + 1, $3, $4, $5, $6) on conflict (id) do nothing`
 	}
-	err = s.transact(ctx, func(ctx context.Context, q querier) error {
-		n, err := exec(ctx, q, text, c.ID, c.Version, string(meta), secrets, unix(c.Created), unix(c.Disabled))
+	err = s.Transact(ctx, func(ctx context.Context, q engine.Querier) error {
+		n, err := engine.Exec(ctx, q, text, c.ID, c.Version, string(meta), secrets, engine.Unix(c.Created), engine.Unix(c.Disabled))
 		if err != nil {
 			return err
 		}
 		if n == 0 {
 			return client.ErrConflict
 		}
-		return record(ctx, q, e)
+		return engine.Record(ctx, q, e)
 	})
 	if err != nil {
 		return fmt.Errorf("put client: %w", err)
@@ -85,8 +86,8 @@ func (s clients) Put(ctx context.Context, c client.Client, e audit.Event) error 
 // Delete is for client.Store. It is [client.ErrNone] for a client that there is
 // not.
 func (s clients) Delete(ctx context.Context, id string, e audit.Event) error {
-	err := s.transact(ctx, func(ctx context.Context, q querier) error {
-		n, err := exec(ctx, q, "delete from client where id = $1", id)
+	err := s.Transact(ctx, func(ctx context.Context, q engine.Querier) error {
+		n, err := engine.Exec(ctx, q, "delete from client where id = $1", id)
 		if err != nil {
 			return err
 		}
@@ -98,11 +99,11 @@ func (s clients) Delete(ctx context.Context, id string, e audit.Event) error {
 			"delete from code where client = $1",
 			"delete from pushed where client = $1",
 		} {
-			if _, err := exec(ctx, q, text, id); err != nil {
+			if _, err := engine.Exec(ctx, q, text, id); err != nil {
 				return err
 			}
 		}
-		return record(ctx, q, e)
+		return engine.Record(ctx, q, e)
 	})
 	if err != nil {
 		return fmt.Errorf("delete client: %w", err)

@@ -8,15 +8,16 @@ import (
 
 	"github.com/fastbind/fastbind/internal/audit"
 	"github.com/fastbind/fastbind/internal/keys"
+	"github.com/fastbind/fastbind/internal/sqlstore/engine"
 )
 
 // keySets implements keys.Store.
-type keySets struct{ *DB }
+type keySets struct{ *engine.DB }
 
 // Keys is for keys.Store. One statement sees the set and its version together.
 func (s keySets) Keys(ctx context.Context) (set keys.Set, err error) {
-	set.Keys, err = list(ctx, s.reader, func(r scanner) (k keys.Record, err error) {
-		err = r.Scan(&set.Version, &k.ID, &k.Algorithm, &k.Public, &k.Sealed, &k.State, seconds{&k.Created}, seconds{&k.Since})
+	set.Keys, err = engine.List(ctx, s.Reader, func(r engine.Row) (k keys.Record, err error) {
+		err = r.Scan(&set.Version, &k.ID, &k.Algorithm, &k.Public, &k.Sealed, &k.State, engine.Seconds(&k.Created), engine.Seconds(&k.Since))
 		return k, err
 	}, `select s.version, k.id, k.algorithm, k.public, k.sealed, k.state, k.created, k.since
 		from key_set s cross join signing_key k order by k.position`)
@@ -35,25 +36,25 @@ func (s keySets) Swap(ctx context.Context, set keys.Set, events ...audit.Event) 
 	if set.Version == 0 {
 		text = "insert into key_set (id, version) values (1, cast($1 as bigint) + 1) on conflict (id) do nothing"
 	}
-	err = s.transact(ctx, func(ctx context.Context, q querier) error {
+	err = s.Transact(ctx, func(ctx context.Context, q engine.Querier) error {
 		swapped = false
-		n, err := exec(ctx, q, text, set.Version)
+		n, err := engine.Exec(ctx, q, text, set.Version)
 		if err != nil || n == 0 {
 			return err
 		}
-		if _, err := exec(ctx, q, "delete from signing_key"); err != nil {
+		if _, err := engine.Exec(ctx, q, "delete from signing_key"); err != nil {
 			return err
 		}
 		for i, k := range set.Keys {
-			if _, err := exec(ctx, q, `insert into signing_key
+			if _, err := engine.Exec(ctx, q, `insert into signing_key
 				(id, position, algorithm, public, sealed, state, created, since)
 				values ($1, $2, $3, $4, $5, $6, $7, $8)`,
-				k.ID, i, k.Algorithm, k.Public, k.Sealed, string(k.State), unix(k.Created), unix(k.Since)); err != nil {
+				k.ID, i, k.Algorithm, k.Public, k.Sealed, string(k.State), engine.Unix(k.Created), engine.Unix(k.Since)); err != nil {
 				return err
 			}
 		}
 		swapped = true
-		return record(ctx, q, events...)
+		return engine.Record(ctx, q, events...)
 	})
 	if err != nil {
 		return false, fmt.Errorf("swap keys: %w", err)

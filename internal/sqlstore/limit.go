@@ -8,10 +8,11 @@ import (
 
 	"github.com/fastbind/fastbind/internal/limit"
 	"github.com/fastbind/fastbind/internal/opaque"
+	"github.com/fastbind/fastbind/internal/sqlstore/engine"
 )
 
 // limits implements limit.Store.
-type limits struct{ *DB }
+type limits struct{ *engine.DB }
 
 // Take is for limit.Store. A rate that lets nothing through is an error.
 //
@@ -24,8 +25,8 @@ func (s limits) Take(ctx context.Context, key opaque.Digest, r limit.Rate, now t
 	at, every := now.UnixMicro(), max(r.Every.Microseconds(), 1)
 	slack := int64(r.Burst-1) * every
 	taken := false
-	err = s.write(ctx, func(ctx context.Context, q querier) error {
-		n, err := exec(ctx, q, `insert into rate (key, free_at) values ($1, cast($2 as bigint) + $3)
+	err = s.Write(ctx, func(ctx context.Context, q engine.Querier) error {
+		n, err := engine.Exec(ctx, q, `insert into rate (key, free_at) values ($1, cast($2 as bigint) + $3)
 			on conflict (key) do update
 			set free_at = case when rate.free_at > $2 then rate.free_at else $2 end + $3
 			where rate.free_at <= cast($2 as bigint) + $4`, key[:], at, every, slack)
@@ -38,7 +39,7 @@ func (s limits) Take(ctx context.Context, key opaque.Digest, r limit.Rate, now t
 	if taken {
 		return 0, nil
 	}
-	free, err := list(ctx, s.reader, scanInt, "select free_at from rate where key = $1", key[:])
+	free, err := engine.List(ctx, s.Reader, engine.Int, "select free_at from rate where key = $1", key[:])
 	if err != nil {
 		return 0, fmt.Errorf("read limit: %w", err)
 	}
@@ -51,8 +52,8 @@ func (s limits) Take(ctx context.Context, key opaque.Digest, r limit.Rate, now t
 
 // Forget is for limit.Store.
 func (s limits) Forget(ctx context.Context, key opaque.Digest) error {
-	err := s.write(ctx, func(ctx context.Context, q querier) error {
-		_, err := exec(ctx, q, "delete from rate where key = $1", key[:])
+	err := s.Write(ctx, func(ctx context.Context, q engine.Querier) error {
+		_, err := engine.Exec(ctx, q, "delete from rate where key = $1", key[:])
 		return err
 	})
 	if err != nil {
@@ -63,8 +64,8 @@ func (s limits) Forget(ctx context.Context, key opaque.Digest) error {
 
 // Once is for limit.Store.
 func (s limits) Once(ctx context.Context, key opaque.Digest, now, expires time.Time) (first bool, err error) {
-	err = s.write(ctx, func(ctx context.Context, q querier) error {
-		n, err := exec(ctx, q, `insert into once (key, until) values ($1, $3)
+	err = s.Write(ctx, func(ctx context.Context, q engine.Querier) error {
+		n, err := engine.Exec(ctx, q, `insert into once (key, until) values ($1, $3)
 			on conflict (key) do update set until = excluded.until where once.until <= $2`,
 			key[:], now.UnixMicro(), expires.UnixMicro())
 		first = n == 1

@@ -6,6 +6,7 @@ import (
 
 	"github.com/fastbind/fastbind/internal/audit"
 	"github.com/fastbind/fastbind/internal/authorize"
+	"github.com/fastbind/fastbind/internal/sqlstore/engine"
 )
 
 // A ConsentQuery says which consents to list. Empty fields do not restrict.
@@ -13,8 +14,8 @@ type ConsentQuery struct{ Subject, Client string }
 
 // Consents returns the consents that fit, newest first, at most 1,000.
 func (db *DB) Consents(ctx context.Context, query ConsentQuery) ([]authorize.Consent, error) {
-	found, err := list(ctx, db.reader, func(r scanner) (c authorize.Consent, err error) {
-		err = r.Scan(&c.Subject, &c.Client, textsInto{&c.Scope}, seconds{&c.Given})
+	found, err := engine.List(ctx, db.engine.Reader, func(r engine.Row) (c authorize.Consent, err error) {
+		err = r.Scan(&c.Subject, &c.Client, engine.JSONInto(&c.Scope), engine.Seconds(&c.Given))
 		return c, err
 	}, `select subject, client, scope, given from consent
 		where ($1 = '' or subject = $1) and ($2 = '' or client = $2)
@@ -29,13 +30,13 @@ func (db *DB) Consents(ctx context.Context, query ConsentQuery) ([]authorize.Con
 // was disabled. What has ended stays so. The event travels in the same
 // transaction.
 func (db *DB) Enable(ctx context.Context, subject string, e audit.Event) (enabled bool, err error) {
-	err = db.transact(ctx, func(ctx context.Context, q querier) error {
-		n, err := exec(ctx, q, "update account set disabled = 0, version = version + 1 where subject = $1 and disabled <> 0", subject)
+	err = db.engine.Transact(ctx, func(ctx context.Context, q engine.Querier) error {
+		n, err := engine.Exec(ctx, q, "update account set disabled = 0, version = version + 1 where subject = $1 and disabled <> 0", subject)
 		enabled = n == 1
 		if err != nil || !enabled {
 			return err
 		}
-		return record(ctx, q, e)
+		return engine.Record(ctx, q, e)
 	})
 	if err != nil {
 		return false, fmt.Errorf("enable account: %w", err)

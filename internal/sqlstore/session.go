@@ -9,44 +9,45 @@ import (
 	"github.com/fastbind/fastbind/internal/audit"
 	"github.com/fastbind/fastbind/internal/opaque"
 	"github.com/fastbind/fastbind/internal/session"
+	"github.com/fastbind/fastbind/internal/sqlstore/engine"
 )
 
 // sessions implements session.Store.
-type sessions struct{ *DB }
+type sessions struct{ *engine.DB }
 
 const sessionColumns = `id, version, handle, subject, auth_time, acr, amr, remember, begun, last_seen, idle_end,
 	absolute_end, network, agent, ended, reason`
 
-func scanSession(r scanner) (s session.Session, err error) {
-	err = r.Scan(&s.ID, &s.Version, digestInto{&s.Handle}, &s.Subject, seconds{&s.AuthTime}, &s.ACR, textsInto{&s.AMR},
-		&s.Remember, seconds{&s.Begun}, seconds{&s.LastSeen}, seconds{&s.IdleEnd}, seconds{&s.AbsoluteEnd}, &s.Network,
-		&s.Agent, seconds{&s.Ended}, &s.Reason)
+func scanSession(r engine.Row) (s session.Session, err error) {
+	err = r.Scan(&s.ID, &s.Version, engine.DigestInto(&s.Handle), &s.Subject, engine.Seconds(&s.AuthTime), &s.ACR, engine.JSONInto(&s.AMR),
+		&s.Remember, engine.Seconds(&s.Begun), engine.Seconds(&s.LastSeen), engine.Seconds(&s.IdleEnd), engine.Seconds(&s.AbsoluteEnd), &s.Network,
+		&s.Agent, engine.Seconds(&s.Ended), &s.Reason)
 	return s, err
 }
 
 // maySignIn reports whether the subject has an account that is not disabled,
 // and keeps that so until the transaction ends.
-func (db *DB) maySignIn(ctx context.Context, q querier, subject string) (bool, error) {
-	found, err := list(ctx, q, scanInt, "select disabled from account where subject = $1"+db.dialect.forShare, subject)
+func (s sessions) maySignIn(ctx context.Context, q engine.Querier, subject string) (bool, error) {
+	found, err := engine.List(ctx, q, engine.Int, "select disabled from account where subject = $1"+s.Dialect.ForShare, subject)
 	return len(found) == 1 && found[0] == 0, err
 }
 
 // Begin is for session.Store.
 func (s sessions) Begin(ctx context.Context, n session.Session, e audit.Event) error {
-	err := s.transact(ctx, func(ctx context.Context, q querier) error {
+	err := s.Transact(ctx, func(ctx context.Context, q engine.Querier) error {
 		if ok, err := s.maySignIn(ctx, q, n.Subject); err != nil {
 			return err
 		} else if !ok {
 			return session.ErrBarred
 		}
-		if _, err := exec(ctx, q, "insert into session ("+sessionColumns+`, sweep_at)
+		if _, err := engine.Exec(ctx, q, "insert into session ("+sessionColumns+`, sweep_at)
 			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`,
-			n.ID, 1, n.Handle[:], n.Subject, unix(n.AuthTime), n.ACR, texts(n.AMR), n.Remember, unix(n.Begun),
-			unix(n.LastSeen), unix(n.IdleEnd), unix(n.AbsoluteEnd), n.Network, n.Agent, unix(n.Ended), string(n.Reason),
-			min(unix(n.IdleEnd), unix(n.AbsoluteEnd))); err != nil {
+			n.ID, 1, n.Handle[:], n.Subject, engine.Unix(n.AuthTime), n.ACR, engine.Texts(n.AMR), n.Remember, engine.Unix(n.Begun),
+			engine.Unix(n.LastSeen), engine.Unix(n.IdleEnd), engine.Unix(n.AbsoluteEnd), n.Network, n.Agent, engine.Unix(n.Ended), string(n.Reason),
+			min(engine.Unix(n.IdleEnd), engine.Unix(n.AbsoluteEnd))); err != nil {
 			return err
 		}
-		return record(ctx, q, e)
+		return engine.Record(ctx, q, e)
 	})
 	if err != nil {
 		return fmt.Errorf("begin session: %w", err)
@@ -56,7 +57,7 @@ func (s sessions) Begin(ctx context.Context, n session.Session, e audit.Event) e
 
 // ByHandle is for session.Store.
 func (s sessions) ByHandle(ctx context.Context, d opaque.Digest) (session.Session, error) {
-	found, err := one(ctx, s.reader, scanSession, "select "+sessionColumns+" from session where handle = $1", d[:])
+	found, err := engine.One(ctx, s.Reader, scanSession, "select "+sessionColumns+" from session where handle = $1", d[:])
 	if errors.Is(err, sql.ErrNoRows) {
 		return session.Session{}, session.ErrNone
 	}
@@ -74,7 +75,7 @@ func (s sessions) Sessions(ctx context.Context, subject string) ([]session.Sessi
 		text, args = "select "+sessionColumns+` from session where ended = 0 and subject = $1
 			order by begun desc, id`, []any{subject}
 	}
-	found, err := list(ctx, s.reader, scanSession, text, args...)
+	found, err := engine.List(ctx, s.Reader, scanSession, text, args...)
 	if err != nil {
 		return nil, fmt.Errorf("list sessions: %w", err)
 	}
@@ -83,24 +84,24 @@ func (s sessions) Sessions(ctx context.Context, subject string) ([]session.Sessi
 
 // Renew is for session.Store.
 func (s sessions) Renew(ctx context.Context, n session.Session, events ...audit.Event) error {
-	err := s.transact(ctx, func(ctx context.Context, q querier) error {
+	err := s.Transact(ctx, func(ctx context.Context, q engine.Querier) error {
 		if ok, err := s.maySignIn(ctx, q, n.Subject); err != nil {
 			return err
 		} else if !ok {
 			return session.ErrBarred
 		}
-		changed, err := exec(ctx, q, `update session set version = version + 1, handle = $3, auth_time = $4, acr = $5,
+		changed, err := engine.Exec(ctx, q, `update session set version = version + 1, handle = $3, auth_time = $4, acr = $5,
 			amr = $6, remember = $7, last_seen = $8, idle_end = $9, network = $10, agent = $11
 			where id = $1 and version = $2 and subject = $12 and ended = 0`,
-			n.ID, n.Version, n.Handle[:], unix(n.AuthTime), n.ACR, texts(n.AMR), n.Remember, unix(n.LastSeen),
-			unix(n.IdleEnd), n.Network, n.Agent, n.Subject)
+			n.ID, n.Version, n.Handle[:], engine.Unix(n.AuthTime), n.ACR, engine.Texts(n.AMR), n.Remember, engine.Unix(n.LastSeen),
+			engine.Unix(n.IdleEnd), n.Network, n.Agent, n.Subject)
 		if err != nil {
 			return err
 		}
 		if changed == 0 {
 			return session.ErrStale
 		}
-		return record(ctx, q, events...)
+		return engine.Record(ctx, q, events...)
 	})
 	if err != nil {
 		return fmt.Errorf("renew session: %w", err)

@@ -2,11 +2,6 @@ package sqlstore
 
 import (
 	"context"
-	"database/sql"
-	"errors"
-	"fmt"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/fastbind/fastbind/internal/account"
@@ -18,6 +13,8 @@ import (
 	"github.com/fastbind/fastbind/internal/refresh"
 	"github.com/fastbind/fastbind/internal/revoke"
 	"github.com/fastbind/fastbind/internal/session"
+	"github.com/fastbind/fastbind/internal/sqlstore/engine"
+	"github.com/fastbind/fastbind/internal/sqlstore/life"
 )
 
 // Options are what can be chosen about a database. The zero value is usable.
@@ -36,90 +33,69 @@ type Options struct {
 
 // A DB is an open database. It is safe for concurrent use.
 type DB struct {
-	dialect dialect
-	options Options
-	pool    *sql.DB // of readers on SQLite, of all on PostgreSQL
-	reader  querier // runs statements outside of transactions
-
-	mu      sync.Mutex
-	waiting map[chan struct{}]struct{} // who is told of feed entries of this process; under mu
+	engine   *engine.DB
+	auditFor time.Duration
 }
 
 // Open opens the database at url, "sqlite:///path/to/file" or "postgres://…". It
 // changes no schema; see [DB.Migrate]. Errors never hold a password.
 func Open(ctx context.Context, url string, o Options) (*DB, error) {
-	db := &DB{options: o, waiting: make(map[chan struct{}]struct{})}
-	scheme, rest, _ := strings.Cut(url, "://")
-	var err error
-	switch scheme {
-	case "sqlite":
-		err = db.openSQLite(ctx, rest)
-	case "postgres", "postgresql":
-		err = db.openPostgres(ctx, url)
-	default:
-		err = errors.New("a database URL begins with sqlite:// or postgres://")
-	}
+	e, err := engine.Open(ctx, url, engine.Options{MaxConns: o.MaxConns, Poll: o.Poll, Now: o.Now})
 	if err != nil {
-		return nil, fmt.Errorf("open database: %w", err)
+		return nil, err
 	}
-	return db, nil
+	return &DB{engine: e, auditFor: o.AuditFor}, nil
 }
 
-// Close waits for writes that are under way and closes the database.
-func (db *DB) Close() error {
-	return errors.Join(db.dialect.close(), db.pool.Close())
-}
+// Migrate brings the schema up to date and returns how many steps that took.
+// Any number of nodes may do so at once: one works, the others wait for it.
+func (db *DB) Migrate(ctx context.Context) (applied int, err error) { return db.engine.Migrate(ctx) }
+
+// Pending returns how many steps [DB.Migrate] would take.
+func (db *DB) Pending(ctx context.Context) (int, error) { return db.engine.Pending(ctx) }
 
 // Ping reports whether the database answers.
-func (db *DB) Ping(ctx context.Context) error {
-	if _, err := one(ctx, db.reader, scanInt, "select 1"); err != nil {
-		return fmt.Errorf("ping database: %w", err)
-	}
-	return nil
-}
+func (db *DB) Ping(ctx context.Context) error { return db.engine.Ping(ctx) }
 
 // Skew returns by how much the clock of the database is ahead of ours. SQLite
 // has no clock of its own.
-func (db *DB) Skew(ctx context.Context) (time.Duration, error) {
-	if db.dialect.clock == "" {
-		return 0, nil
-	}
-	now := time.Now
-	if db.options.Now != nil {
-		now = db.options.Now
-	}
-	before := now()
-	theirs, err := one(ctx, db.reader, scanInt, db.dialect.clock)
-	if err != nil {
-		return 0, fmt.Errorf("read clock of database: %w", err)
-	}
-	after := now()
-	return time.UnixMicro(theirs).Sub(before.Add(after.Sub(before) / 2)), nil
-}
+func (db *DB) Skew(ctx context.Context) (time.Duration, error) { return db.engine.Skew(ctx) }
+
+// Close waits for writes that are under way and closes the database.
+func (db *DB) Close() error { return db.engine.Close() }
 
 // Clients returns the store of package client.
-func (db *DB) Clients() client.Store { return clients{db} }
+func (db *DB) Clients() client.Store { return clients{db.engine} }
 
 // Accounts returns the store of package account.
-func (db *DB) Accounts() account.Store { return accounts{db} }
+func (db *DB) Accounts() account.Store { return accounts{db.engine} }
 
 // Sessions returns the store of package session.
-func (db *DB) Sessions() session.Store { return sessions{db} }
+func (db *DB) Sessions() session.Store { return sessions{db.engine} }
 
 // Codes returns the store of package code.
-func (db *DB) Codes() code.Store { return codes{db} }
+func (db *DB) Codes() code.Store { return codes{db.engine} }
 
 // Families returns the store of package refresh.
-func (db *DB) Families() refresh.Store { return families{db} }
+func (db *DB) Families() refresh.Store { return life.Families{DB: db.engine} }
 
 // Revocations returns the store of package revoke.
-func (db *DB) Revocations() revoke.Store { return revocations{db} }
+func (db *DB) Revocations() revoke.Store { return life.Revocations{DB: db.engine} }
 
 // Keys returns the store of package keys.
-func (db *DB) Keys() keys.Store { return keySets{db} }
+func (db *DB) Keys() keys.Store { return keySets{db.engine} }
 
 // Requests returns the store of package authorize.
-func (db *DB) Requests() authorize.Store { return requests{db} }
+func (db *DB) Requests() authorize.Store { return requests{db.engine} }
 
 // Limits returns the store of package limit.
-func (db *DB) Limits() limit.Store { return limits{db} }
+func (db *DB) Limits() limit.Store { return limits{db.engine} }
+
+// A FamilyQuery says which families to list. One of the fields is set.
+type FamilyQuery = life.Query
+
+// FamiliesOf returns the families of a session or a subject, ended ones too,
+// newest first, at most 1,000.
+func (db *DB) FamiliesOf(ctx context.Context, query FamilyQuery) ([]refresh.Family, error) {
+	return life.Families{DB: db.engine}.Of(ctx, query)
+}

@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/fastbind/fastbind/internal/sqlstore/engine"
 )
 
 const (
@@ -30,17 +32,17 @@ func (db *DB) Sweep(ctx context.Context, now time.Time, batch int) (int, error) 
 		what, text string
 		before     int64
 	}{
-		{"codes", "delete from code where digest in (select digest from code where expires <= $1 limit $2", unix(now.Add(-codesFor))},
-		{"pushed requests", "delete from pushed where digest in (select digest from pushed where expires <= $1 limit $2", unix(now.Add(-pushedFor))},
-		{"families", "delete from family where id in (select id from family where ended > 0 and ended <= $1 limit $2", unix(now.Add(-endedFor))},
-		{"sessions", "delete from session where id in (select id from session where ended > 0 and ended <= $1 limit $2", unix(now.Add(-endedFor))},
+		{"codes", "delete from code where digest in (select digest from code where expires <= $1 limit $2", engine.Unix(now.Add(-codesFor))},
+		{"pushed requests", "delete from pushed where digest in (select digest from pushed where expires <= $1 limit $2", engine.Unix(now.Add(-pushedFor))},
+		{"families", "delete from family where id in (select id from family where ended > 0 and ended <= $1 limit $2", engine.Unix(now.Add(-endedFor))},
+		{"sessions", "delete from session where id in (select id from session where ended > 0 and ended <= $1 limit $2", engine.Unix(now.Add(-endedFor))},
 		{"limits", "delete from rate where key in (select key from rate where free_at <= $1 limit $2", now.UnixMicro()},
 		{"keys seen once", "delete from once where key in (select key from once where until <= $1 limit $2", now.UnixMicro()},
-		{"feed entries", "delete from feed where number in (select number from feed where until < $1 limit $2", unix(now)},
-		{"events", "delete from audit_event where number in (select number from audit_event where at <= $1 limit $2", milli(now.Add(-cmp.Or(db.options.AuditFor, auditFor)))},
+		{"feed entries", "delete from feed where number in (select number from feed where until < $1 limit $2", engine.Unix(now)},
+		{"events", "delete from audit_event where number in (select number from audit_event where at <= $1 limit $2", engine.Milli(now.Add(-cmp.Or(db.auditFor, auditFor)))},
 	} {
-		err := db.write(ctx, func(ctx context.Context, q querier) error {
-			n, err := exec(ctx, q, s.text+db.dialect.skipLocked+")", s.before, batch)
+		err := db.engine.Write(ctx, func(ctx context.Context, q engine.Querier) error {
+			n, err := engine.Exec(ctx, q, s.text+db.engine.Dialect.SkipLocked+")", s.before, batch)
 			total += int(n)
 			return err
 		})

@@ -1,4 +1,4 @@
-package sqlstore
+package engine
 
 import (
 	"context"
@@ -20,7 +20,7 @@ var migrations embed.FS
 // Migrate brings the schema up to date and returns how many steps that took.
 // Any number of nodes may do so at once: one works, the others wait for it.
 func (db *DB) Migrate(ctx context.Context) (applied int, err error) {
-	err = db.dialect.migrate(ctx, func(p *goose.Provider) error {
+	err = db.Dialect.migrate(ctx, func(p *goose.Provider) error {
 		results, err := p.Up(ctx)
 		applied = len(results)
 		return err
@@ -33,7 +33,7 @@ func (db *DB) Migrate(ctx context.Context) (applied int, err error) {
 
 // Pending returns how many steps [DB.Migrate] would take.
 func (db *DB) Pending(ctx context.Context) (pending int, err error) {
-	err = db.dialect.migrate(ctx, func(p *goose.Provider) error {
+	err = db.Dialect.migrate(ctx, func(p *goose.Provider) error {
 		current, _, err := p.GetVersions(ctx)
 		for _, s := range p.ListSources() {
 			if s.Version > current {

@@ -1,4 +1,4 @@
-package sqlstore
+package engine
 
 import (
 	"context"
@@ -23,7 +23,7 @@ type queue struct {
 }
 
 type job struct {
-	run  func(q querier) error
+	run  func(q Querier) error
 	err  error         // set when done is closed
 	done chan struct{} // closed when the job is durable or has failed
 }
@@ -33,9 +33,9 @@ const maxBatch = 256
 
 // transact runs fn in a transaction that is durable when it returns nil. Once
 // it has begun fn runs to its end whatever happens to ctx: others share its fate.
-func (w *queue) transact(ctx context.Context, fn func(ctx context.Context, q querier) error) error {
+func (w *queue) transact(ctx context.Context, fn func(ctx context.Context, q Querier) error) error {
 	detached := context.WithoutCancel(ctx)
-	j := &job{done: make(chan struct{}), run: func(q querier) error {
+	j := &job{done: make(chan struct{}), run: func(q Querier) error {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}

@@ -1,4 +1,4 @@
-package sqlstore
+package engine
 
 import (
 	"context"
@@ -13,8 +13,6 @@ import (
 	"github.com/pressly/goose/v3"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
-
-	"github.com/fastbind/fastbind/internal/refresh"
 )
 
 // busyWait is for how long SQLite waits for the lock of another process.
@@ -43,16 +41,13 @@ func (db *DB) openSQLite(ctx context.Context, path string) (err error) {
 	readers := max(4, runtime.GOMAXPROCS(0))
 	db.pool.SetMaxOpenConns(readers)
 	db.pool.SetMaxIdleConns(readers)
-	db.reader = &prepared{pool: db.pool, stmts: make(map[string]*sql.Stmt)}
+	db.Reader = &prepared{pool: db.pool, stmts: make(map[string]*sql.Stmt)}
 	w := &queue{conn: conn, stmts: make(map[string]*sql.Stmt)}
-	db.dialect = dialect{
+	db.Dialect = Dialect{
 		transact:  w.transact,
 		write:     w.transact,
 		transient: func(err error) bool { return sqliteCode(err)&0xff == sqlite3.SQLITE_BUSY },
-		unique:    func(err error) bool { return sqliteCode(err) == sqlite3.SQLITE_CONSTRAINT_UNIQUE },
-		load:      db.loadEach,
-		swap:      db.swapEach,
-		confirm:   db.confirmEach,
+		Unique:    func(err error) bool { return sqliteCode(err) == sqlite3.SQLITE_CONSTRAINT_UNIQUE },
 		wake:      db.watchFile,
 		migrate:   func(ctx context.Context, fn func(*goose.Provider) error) error { return migrateSQLite(path, fn) },
 		close:     func() error { return errors.Join(w.close(), writer.Close()) },
@@ -93,57 +88,6 @@ func sqliteCode(err error) int {
 	return 0
 }
 
-func (db *DB) loadEach(ctx context.Context, ids []refresh.FamilyID) ([]refresh.Family, error) {
-	found := make([]refresh.Family, 0, len(ids))
-	for _, id := range ids {
-		f, err := one(ctx, db.reader, scanFamily, "select "+familyColumns+" from family where id = $1", familyBytes(id))
-		if errors.Is(err, sql.ErrNoRows) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, f)
-	}
-	return found, nil
-}
-
-func (db *DB) swapEach(ctx context.Context, changes []refresh.Change) (written []bool, err error) {
-	ended := false
-	err = db.transact(ctx, func(ctx context.Context, q querier) error {
-		written, ended = make([]bool, len(changes)), false
-		for i, c := range changes {
-			ok, err := db.swapOne(ctx, q, c)
-			if err != nil {
-				return err
-			}
-			written[i] = ok
-			ended = ended || ok && !c.State.Ended.IsZero()
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	if ended {
-		db.tellWaiting()
-	}
-	return written, nil
-}
-
-func (db *DB) confirmEach(ctx context.Context, uses []refresh.Use) error {
-	return db.transact(ctx, func(ctx context.Context, q querier) error {
-		for _, u := range uses {
-			if _, err := exec(ctx, q, `update family set confirmed = $2, version = version + 1
-				where id = $1 and ended = 0 and confirmed < $2 and generation >= $2`,
-				familyBytes(u.Family), u.Generation); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
 // watchFile calls f when this process has appended to the feed, and when
 // anybody has changed the file.
 func (db *DB) watchFile(ctx context.Context, f func()) error {
@@ -162,7 +106,7 @@ func (db *DB) watchFile(ctx context.Context, f func()) error {
 	defer tick.Stop()
 	version := int64(-1)
 	for {
-		now, err := one(ctx, conn, scanInt, "pragma data_version")
+		now, err := One(ctx, conn, Int, "pragma data_version")
 		if err != nil {
 			return fmt.Errorf("watch database file: %w", err)
 		}
@@ -196,8 +140,8 @@ func (db *DB) unlisten(told chan struct{}) {
 	delete(db.waiting, told)
 }
 
-// tellWaiting wakes those who listen in this process.
-func (db *DB) tellWaiting() {
+// Tell wakes those who wait in this process: the feed has grown.
+func (db *DB) Tell() {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	for told := range db.waiting {

@@ -1,4 +1,4 @@
-package sqlstore
+package life
 
 import (
 	"context"
@@ -8,15 +8,16 @@ import (
 	"github.com/fastbind/fastbind/internal/audit"
 	"github.com/fastbind/fastbind/internal/refresh"
 	"github.com/fastbind/fastbind/internal/revoke"
+	"github.com/fastbind/fastbind/internal/sqlstore/engine"
 )
 
-// revocations implements revoke.Store.
-type revocations struct{ *DB }
+// Revocations implements revoke.Store.
+type Revocations struct{ *engine.DB }
 
 // End is for revoke.Store. What there is not, or has ended before, yields the
 // zero Ended.
-func (s revocations) End(ctx context.Context, o revoke.Order) (ended revoke.Ended, err error) {
-	err = s.transact(ctx, func(ctx context.Context, q querier) error {
+func (s Revocations) End(ctx context.Context, o revoke.Order) (ended revoke.Ended, err error) {
+	err = s.Transact(ctx, func(ctx context.Context, q engine.Querier) error {
 		e := &ending{db: s.DB, q: q, at: o.At, until: o.Until, reason: o.Reason, note: o.Note}
 		if err := e.carryOut(ctx, o); err != nil {
 			return err
@@ -29,7 +30,7 @@ func (s revocations) End(ctx context.Context, o revoke.Order) (ended revoke.Ende
 		return revoke.Ended{}, fmt.Errorf("end %s: %w", o.Kind, err)
 	}
 	if ended.Number > 0 {
-		s.tellWaiting()
+		s.Tell()
 	}
 	return ended, nil
 }
@@ -41,11 +42,11 @@ func (s revocations) End(ctx context.Context, o revoke.Order) (ended revoke.Ende
 // A session past its idle end lives on while a family that depends on it is in
 // use, so that nobody who uses an application is signed out of it for not
 // visiting this server.
-func (s revocations) EndExpired(ctx context.Context, now time.Time, limit int) (total int, err error) {
+func (s Revocations) EndExpired(ctx context.Context, now time.Time, limit int) (total int, err error) {
 	for total < limit {
 		ask := limit - total
 		due, ended := 0, 0
-		err := s.transact(ctx, func(ctx context.Context, q querier) error {
+		err := s.Transact(ctx, func(ctx context.Context, q engine.Querier) error {
 			e := &ending{db: s.DB, q: q, at: now}
 			sessions, err := e.expireSessions(ctx, ask)
 			if err != nil {
@@ -63,7 +64,7 @@ func (s revocations) EndExpired(ctx context.Context, now time.Time, limit int) (
 		}
 		total += ended
 		if ended > 0 {
-			s.tellWaiting()
+			s.Tell()
 		}
 		if due < ask {
 			break
@@ -78,29 +79,29 @@ type dueSession struct {
 }
 
 func (e *ending) expireSessions(ctx context.Context, limit int) (due int, err error) {
-	rows, err := list(ctx, e.q, func(r scanner) (d dueSession, err error) {
+	rows, err := engine.List(ctx, e.q, func(r engine.Row) (d dueSession, err error) {
 		err = r.Scan(&d.id, &d.idle, &d.absolute)
 		return d, err
 	}, `select id, idle_end, absolute_end from session where ended = 0 and sweep_at <= $1
-		order by sweep_at limit $2`+e.db.dialect.skipLocked, unix(e.at), limit)
+		order by sweep_at limit $2`+e.db.Dialect.SkipLocked, engine.Unix(e.at), limit)
 	if err != nil {
 		return 0, err
 	}
 	for _, d := range rows {
 		// Until when the session, or a family that depends on it, is in use.
-		idle, err := one(ctx, e.q, scanInt, `select coalesce(max(case when idle_end < absolute_end then idle_end
+		idle, err := engine.One(ctx, e.q, engine.Int, `select coalesce(max(case when idle_end < absolute_end then idle_end
 			else absolute_end end), 0) from family where session = $1 and ended = 0 and not offline`, d.id)
 		if err != nil {
 			return 0, err
 		}
 		next, reason := min(max(idle, d.idle), d.absolute), audit.IdleTimeout
-		if next > unix(e.at) {
-			if _, err := exec(ctx, e.q, "update session set sweep_at = $2 where id = $1", d.id, next); err != nil {
+		if next > engine.Unix(e.at) {
+			if _, err := engine.Exec(ctx, e.q, "update session set sweep_at = $2 where id = $1", d.id, next); err != nil {
 				return 0, err
 			}
 			continue
 		}
-		if d.absolute <= unix(e.at) {
+		if d.absolute <= engine.Unix(e.at) {
 			reason = audit.AbsoluteTimeout
 		}
 		e.reason = reason
@@ -117,24 +118,24 @@ type dueFamily struct {
 }
 
 func (e *ending) expireFamilies(ctx context.Context, limit int) (due int, err error) {
-	rows, err := list(ctx, e.q, func(r scanner) (d dueFamily, err error) {
-		err = r.Scan(familyInto{&d.id}, &d.idle, &d.absolute)
+	rows, err := engine.List(ctx, e.q, func(r engine.Row) (d dueFamily, err error) {
+		err = r.Scan(FamilyInto(&d.id), &d.idle, &d.absolute)
 		return d, err
 	}, `select id, idle_end, absolute_end from family where ended = 0 and sweep_at <= $1
-		order by sweep_at limit $2`+e.db.dialect.skipLocked, unix(e.at), limit)
+		order by sweep_at limit $2`+e.db.Dialect.SkipLocked, engine.Unix(e.at), limit)
 	if err != nil {
 		return 0, err
 	}
 	for _, d := range rows {
 		next := min(d.idle, d.absolute)
-		if next > unix(e.at) {
-			if _, err := exec(ctx, e.q, "update family set sweep_at = $2 where id = $1", familyBytes(d.id), next); err != nil {
+		if next > engine.Unix(e.at) {
+			if _, err := engine.Exec(ctx, e.q, "update family set sweep_at = $2 where id = $1", FamilyBytes(d.id), next); err != nil {
 				return 0, err
 			}
 			continue
 		}
 		e.reason = audit.IdleTimeout
-		if d.absolute <= unix(e.at) {
+		if d.absolute <= engine.Unix(e.at) {
 			e.reason = audit.AbsoluteTimeout
 		}
 		if err := e.family(ctx, d.id); err != nil {
@@ -146,15 +147,15 @@ func (e *ending) expireFamilies(ctx context.Context, limit int) (due int, err er
 
 // Since is for revoke.Store. One statement sees the entries and the newest
 // number together, so that nothing can come between them.
-func (s revocations) Since(ctx context.Context, number int64, now time.Time, limit int) ([]revoke.Entry, int64, error) {
+func (s Revocations) Since(ctx context.Context, number int64, now time.Time, limit int) ([]revoke.Entry, int64, error) {
 	var newest int64
-	found, err := list(ctx, s.reader, func(r scanner) (e revoke.Entry, err error) {
+	found, err := engine.List(ctx, s.Reader, func(r engine.Row) (e revoke.Entry, err error) {
 		err = r.Scan(&newest, &e.Number, &e.Kind, &e.Value, &e.Before, &e.Reason, &e.At, &e.Until)
 		return e, err
 	}, `select c.number, coalesce(f.number, 0), coalesce(f.kind, ''), coalesce(f.value, ''), coalesce(f.before, 0),
 		coalesce(f.reason, ''), coalesce(f.at, 0), coalesce(f.until, 0)
 		from feed_counter c left join feed f on f.number > $1 and f.until >= $2
-		order by f.number limit $3`, number, unix(now), max(limit, 1))
+		order by f.number limit $3`, number, engine.Unix(now), max(limit, 1))
 	if err != nil {
 		return nil, 0, fmt.Errorf("read feed: %w", err)
 	}
@@ -184,12 +185,12 @@ const counts = `select
 // Counts is for revoke.Store. What the question leaves empty is not asked for.
 // A family with offline access counts without its session; the idle end of a
 // session matters only to tokens without a family.
-func (s revocations) Counts(ctx context.Context, q revoke.Question, now time.Time) (bool, error) {
+func (s Revocations) Counts(ctx context.Context, q revoke.Question, now time.Time) (bool, error) {
 	type answer struct{ family, session, named int64 }
-	a, err := one(ctx, s.reader, func(r scanner) (a answer, err error) {
+	a, err := engine.One(ctx, s.Reader, func(r engine.Row) (a answer, err error) {
 		err = r.Scan(&a.family, &a.session, &a.named)
 		return a, err
-	}, counts, familyBytes(refresh.FamilyID(q.Family)), q.Session, q.Token, q.Subject, q.Client, q.Key, unix(q.Issued), unix(now))
+	}, counts, FamilyBytes(refresh.FamilyID(q.Family)), q.Session, q.Token, q.Subject, q.Client, q.Key, engine.Unix(q.Issued), engine.Unix(now))
 	if err != nil {
 		return false, fmt.Errorf("ask whether token counts: %w", err)
 	}
@@ -197,6 +198,3 @@ func (s revocations) Counts(ctx context.Context, q revoke.Question, now time.Tim
 	session := q.Session == "" || a.family == 2 || a.session == 2 || a.session == 1 && a.family == 1
 	return family && session && a.named == 0, nil
 }
-
-// Wake is for revoke.Store.
-func (s revocations) Wake(ctx context.Context, f func()) error { return s.dialect.wake(ctx, f) }

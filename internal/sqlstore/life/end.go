@@ -1,4 +1,4 @@
-package sqlstore
+package life
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"github.com/fastbind/fastbind/internal/policy"
 	"github.com/fastbind/fastbind/internal/refresh"
 	"github.com/fastbind/fastbind/internal/revoke"
+	"github.com/fastbind/fastbind/internal/sqlstore/engine"
 )
 
 // untilMargin is what is added to the longest life of an access token for the
@@ -20,8 +21,8 @@ const untilMargin = 2 * time.Minute
 // An ending is all that ends in one transaction: every end goes through one,
 // and [ending.finish] tells the feed and the audit trail about it.
 type ending struct {
-	db     *DB
-	q      querier
+	db     *engine.DB
+	q      engine.Querier
 	at     time.Time
 	until  time.Time // zero: when no access token issued before at can be valid
 	reason audit.Reason
@@ -41,7 +42,7 @@ func (e *ending) tellBefore(kind revoke.Kind, value string, before int64) {
 		until = e.at.Add(policy.MaxAccessLife + untilMargin)
 	}
 	e.entries = append(e.entries, revoke.Entry{
-		Kind: kind, Value: value, Before: before, Reason: e.reason, At: milli(e.at), Until: unix(until),
+		Kind: kind, Value: value, Before: before, Reason: e.reason, At: engine.Milli(e.at), Until: engine.Unix(until),
 	})
 }
 
@@ -57,30 +58,30 @@ func (e *ending) event(v audit.Event) {
 // locked from here to the end of the transaction, so that numbers have no gaps
 // and become visible in order.
 func (e *ending) finish(ctx context.Context) error {
-	if err := record(ctx, e.q, e.events...); err != nil {
+	if err := engine.Record(ctx, e.q, e.events...); err != nil {
 		return err
 	}
 	if len(e.entries) == 0 {
 		return nil
 	}
-	newest, err := one(ctx, e.q, scanInt,
+	newest, err := engine.One(ctx, e.q, engine.Int,
 		"update feed_counter set number = number + $1 where id = 1 returning number", len(e.entries))
 	if err != nil {
 		return fmt.Errorf("number feed entries: %w", err)
 	}
 	for i, n := range e.entries {
 		n.Number = newest - int64(len(e.entries)-1-i)
-		if _, err := exec(ctx, e.q, `insert into feed (number, kind, value, before, reason, at, until)
+		if _, err := engine.Exec(ctx, e.q, `insert into feed (number, kind, value, before, reason, at, until)
 			values ($1, $2, $3, $4, $5, $6, $7)`,
 			n.Number, string(n.Kind), n.Value, n.Before, string(n.Reason), n.At, n.Until); err != nil {
 			return fmt.Errorf("append to feed: %w", err)
 		}
 	}
 	e.ended.Number = newest
-	if e.db.dialect.notify == "" {
+	if e.db.Dialect.Notify == "" {
 		return nil
 	}
-	_, err = exec(ctx, e.q, e.db.dialect.notify, strconv.FormatInt(newest, 10))
+	_, err = engine.Exec(ctx, e.q, e.db.Dialect.Notify, strconv.FormatInt(newest, 10))
 	return err
 }
 
@@ -94,10 +95,10 @@ type endedFamily struct {
 
 // sessions ends the sessions that text, an update, returns.
 func (e *ending) sessions(ctx context.Context, text string, args ...any) ([]endedSession, error) {
-	found, err := list(ctx, e.q, func(r scanner) (s endedSession, err error) {
+	found, err := engine.List(ctx, e.q, func(r engine.Row) (s endedSession, err error) {
 		err = r.Scan(&s.id, &s.subject)
 		return s, err
-	}, text+" returning id, subject", append([]any{unix(e.at), string(e.reason)}, args...)...)
+	}, text+" returning id, subject", append([]any{engine.Unix(e.at), string(e.reason)}, args...)...)
 	if err != nil {
 		return nil, fmt.Errorf("end sessions: %w", err)
 	}
@@ -111,10 +112,10 @@ func (e *ending) sessions(ctx context.Context, text string, args ...any) ([]ende
 
 // families ends the families that text, an update, returns.
 func (e *ending) families(ctx context.Context, text string, args ...any) ([]endedFamily, error) {
-	found, err := list(ctx, e.q, func(r scanner) (f endedFamily, err error) {
-		err = r.Scan(familyInto{&f.id}, &f.client, &f.subject, &f.session, &f.offline)
+	found, err := engine.List(ctx, e.q, func(r engine.Row) (f endedFamily, err error) {
+		err = r.Scan(FamilyInto(&f.id), &f.client, &f.subject, &f.session, &f.offline)
 		return f, err
-	}, text+" returning id, client, subject, session, offline", append([]any{unix(e.at), string(e.reason)}, args...)...)
+	}, text+" returning id, client, subject, session, offline", append([]any{engine.Unix(e.at), string(e.reason)}, args...)...)
 	if err != nil {
 		return nil, fmt.Errorf("end families: %w", err)
 	}
@@ -129,7 +130,7 @@ func (e *ending) families(ctx context.Context, text string, args ...any) ([]ende
 
 // lock locks the rows that text selects, in their order.
 func (e *ending) lock(ctx context.Context, text string, args ...any) error {
-	_, err := one(ctx, e.q, scanInt, "select count(*) from ("+text+e.db.dialect.forUpdate+") as locked", args...)
+	_, err := engine.One(ctx, e.q, engine.Int, "select count(*) from ("+text+e.db.Dialect.ForUpdate+") as locked", args...)
 	return err
 }
 
@@ -159,7 +160,7 @@ func (e *ending) session(ctx context.Context, id string, offline bool) error {
 }
 
 func (e *ending) family(ctx context.Context, id refresh.FamilyID) error {
-	found, err := e.families(ctx, endFamilies+" and id = $3", familyBytes(id))
+	found, err := e.families(ctx, endFamilies+" and id = $3", FamilyBytes(id))
 	for _, f := range found {
 		e.tell(revoke.Family, string(f.id))
 	}
@@ -189,7 +190,7 @@ func (e *ending) subject(ctx context.Context, o revoke.Order) error {
 		e.tell(revoke.Family, string(f.id))
 	}
 	if o.Except == "" { // it would name the tokens of the spared session too
-		e.tellBefore(revoke.Subject, o.Value, unix(e.at))
+		e.tellBefore(revoke.Subject, o.Value, engine.Unix(e.at))
 	}
 	return e.barAccount(ctx, o)
 }
@@ -197,18 +198,18 @@ func (e *ending) subject(ctx context.Context, o revoke.Order) error {
 // barAccount disables or deletes the account of an order.
 func (e *ending) barAccount(ctx context.Context, o revoke.Order) error {
 	if o.Delete {
-		if _, err := exec(ctx, e.q, "delete from consent where subject = $1", o.Value); err != nil {
+		if _, err := engine.Exec(ctx, e.q, "delete from consent where subject = $1", o.Value); err != nil {
 			return err
 		}
-		n, err := exec(ctx, e.q, "delete from account where subject = $1", o.Value)
+		n, err := engine.Exec(ctx, e.q, "delete from account where subject = $1", o.Value)
 		if err == nil && n == 1 {
 			e.event(audit.Event{Kind: audit.AccountChanged, Subject: o.Value, Note: "deleted"})
 		}
 		return err
 	}
 	if o.Disable {
-		n, err := exec(ctx, e.q, `update account set disabled = $2, version = version + 1
-			where subject = $1 and disabled = 0`, o.Value, unix(e.at))
+		n, err := engine.Exec(ctx, e.q, `update account set disabled = $2, version = version + 1
+			where subject = $1 and disabled = 0`, o.Value, engine.Unix(e.at))
 		if err == nil && n == 1 {
 			e.event(audit.Event{Kind: audit.AccountChanged, Subject: o.Value, Note: "disabled"})
 		}
@@ -222,7 +223,7 @@ func (e *ending) consent(ctx context.Context, o revoke.Order) error {
 	if err := e.lock(ctx, "select subject from account where subject = $1", o.Value); err != nil {
 		return err
 	}
-	if _, err := exec(ctx, e.q, "delete from code where subject = $1 and client = $2 and redeemed = 0",
+	if _, err := engine.Exec(ctx, e.q, "delete from code where subject = $1 and client = $2 and redeemed = 0",
 		o.Value, o.Client); err != nil {
 		return err
 	}
@@ -238,7 +239,7 @@ func (e *ending) consent(ctx context.Context, o revoke.Order) error {
 	for _, f := range found {
 		e.tell(revoke.Family, string(f.id))
 	}
-	n, err := exec(ctx, e.q, "delete from consent where subject = $1 and client = $2", o.Value, o.Client)
+	n, err := engine.Exec(ctx, e.q, "delete from consent where subject = $1 and client = $2", o.Value, o.Client)
 	if err == nil && n == 1 {
 		e.event(audit.Event{Kind: audit.ConsentEnded, Subject: o.Value, Client: o.Client})
 	}
@@ -251,24 +252,24 @@ func (e *ending) client(ctx context.Context, o revoke.Order) error {
 	if err := e.lock(ctx, "select id from client where id = $1", o.Value); err != nil {
 		return err
 	}
-	if _, err := exec(ctx, e.q, "delete from code where client = $1 and redeemed = 0", o.Value); err != nil {
+	if _, err := engine.Exec(ctx, e.q, "delete from code where client = $1 and redeemed = 0", o.Value); err != nil {
 		return err
 	}
 	if err := e.lock(ctx, "select id from family where client = $1 and ended = 0 order by id", o.Value); err != nil {
 		return err
 	}
-	n, err := exec(ctx, e.q, endFamilies+" and client = $3", unix(e.at), string(e.reason), o.Value)
+	n, err := engine.Exec(ctx, e.q, endFamilies+" and client = $3", engine.Unix(e.at), string(e.reason), o.Value)
 	if err != nil {
 		return fmt.Errorf("end families: %w", err)
 	}
 	e.ended.Families += int(n)
 	e.event(audit.Event{Kind: audit.FamilyEnded, Client: o.Value})
-	e.tellBefore(revoke.Client, o.Value, unix(e.at))
+	e.tellBefore(revoke.Client, o.Value, engine.Unix(e.at))
 	if !o.Disable {
 		return nil
 	}
-	n, err = exec(ctx, e.q, "update client set disabled = $2, version = version + 1 where id = $1 and disabled = 0",
-		o.Value, unix(e.at))
+	n, err = engine.Exec(ctx, e.q, "update client set disabled = $2, version = version + 1 where id = $1 and disabled = 0",
+		o.Value, engine.Unix(e.at))
 	if err == nil && n == 1 {
 		e.event(audit.Event{Kind: audit.ClientChanged, Client: o.Value, Note: "disabled"})
 	}
@@ -280,20 +281,20 @@ func (e *ending) everything(ctx context.Context) error {
 	if err := e.lock(ctx, "select id from session where ended = 0 order by id"); err != nil {
 		return err
 	}
-	sessions, err := exec(ctx, e.q, endSession, unix(e.at), string(e.reason))
+	sessions, err := engine.Exec(ctx, e.q, endSession, engine.Unix(e.at), string(e.reason))
 	if err != nil {
 		return fmt.Errorf("end sessions: %w", err)
 	}
 	if err := e.lock(ctx, "select id from family where ended = 0 order by id"); err != nil {
 		return err
 	}
-	families, err := exec(ctx, e.q, endFamilies, unix(e.at), string(e.reason))
+	families, err := engine.Exec(ctx, e.q, endFamilies, engine.Unix(e.at), string(e.reason))
 	if err != nil {
 		return fmt.Errorf("end families: %w", err)
 	}
 	e.ended.Sessions, e.ended.Families = int(sessions), int(families)
 	e.event(audit.Event{Kind: audit.SessionEnded})
-	e.tellBefore(revoke.Epoch, "", unix(e.at))
+	e.tellBefore(revoke.Epoch, "", engine.Unix(e.at))
 	return nil
 }
 
@@ -327,11 +328,11 @@ func (e *ending) carryOut(ctx context.Context, o revoke.Order) error {
 
 // endSwapped is the end of a family that a change has just written: it tells
 // verifiers, and ends the session where the change says so.
-func (db *DB) endSwapped(ctx context.Context, q querier, c refresh.Change) error {
-	e := &ending{db: db, q: q, at: c.State.Ended, reason: c.State.Reason}
+func (s Families) endSwapped(ctx context.Context, q engine.Querier, c refresh.Change) error {
+	e := &ending{db: s.DB, q: q, at: c.State.Ended, reason: c.State.Reason}
 	e.tell(revoke.Family, string(c.ID))
 	if c.EndSession {
-		id, err := one(ctx, q, scanString, "select session from family where id = $1", familyBytes(c.ID))
+		id, err := engine.One(ctx, q, engine.String, "select session from family where id = $1", FamilyBytes(c.ID))
 		if err != nil {
 			return err
 		}
