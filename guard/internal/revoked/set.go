@@ -30,6 +30,8 @@ type Set struct {
 
 	running registry
 
+	most int // endings in each table; never changed
+
 	mu sync.Mutex // for who writes tables
 }
 
@@ -37,7 +39,21 @@ type Set struct {
 // once filled its name never changes.
 type table struct {
 	slots []slot
+	// maybe has a bit for each name in the table, which it may share with
+	// others: eight bits for each slot, small enough to stay in the caches of
+	// the processor. A name without its bit is surely not in the table.
+	maybe []atomic.Uint64
 	used  int // guarded by Set.mu
+}
+
+func newTable(slots int) *table {
+	return &table{slots: make([]slot, slots), maybe: make([]atomic.Uint64, slots/8)}
+}
+
+// bit returns the word of maybe and the bit in it for a name.
+func (t *table) bit(n name) (*atomic.Uint64, uint64) {
+	b := n.lo / shards
+	return &t.maybe[b/64&uint64(len(t.maybe)-1)], 1 << (b % 64)
 }
 
 type slot struct {
@@ -48,10 +64,10 @@ type slot struct {
 // New returns an empty set, for tokens that are accepted for leeway after they
 // have expired.
 func New(leeway time.Duration) *Set {
-	s := &Set{known: make(chan struct{}), margin: int64((leeway + time.Minute) / time.Second)}
+	s := &Set{known: make(chan struct{}), margin: int64((leeway + time.Minute) / time.Second), most: maxEndings / shards}
 	s.epoch.Store(-1)
 	for i := range s.tables {
-		s.tables[i].Store(&table{slots: make([]slot, minSlots)})
+		s.tables[i].Store(newTable(minSlots))
 	}
 	return s
 }
@@ -87,6 +103,9 @@ func (s *Set) names(t *Token) bool {
 // find returns until when tokens with the name are ended.
 func (s *Set) find(n name) (before uint32, ok bool) {
 	t := s.tables[n.lo%shards].Load()
+	if word, bit := t.bit(n); word.Load()&bit == 0 {
+		return 0, false
+	}
 	mask := uint64(len(t.slots) - 1)
 	for i := n.hi >> 1; ; i++ {
 		at := &t.slots[i&mask]
@@ -132,7 +151,7 @@ func (s *Set) remember(e Ending, n name, now time.Time) bool {
 	shard := &s.tables[n.lo%shards]
 	t := shard.Load()
 	if t.used*4 >= len(t.slots)*3 {
-		if t.used >= maxEndings/shards {
+		if t.used >= s.most {
 			return false
 		}
 		t = s.rebuild(t, now)
@@ -154,6 +173,8 @@ func (t *table) put(n name, before, until uint32) bool {
 		case hi == 0:
 			at.what.Store(uint64(before)<<32 | uint64(until))
 			at.lo.Store(n.lo)
+			word, bit := t.bit(n)
+			word.Or(bit)
 			at.hi.Store(n.hi) // last: now it can be found
 			t.used++
 			return true
@@ -173,7 +194,7 @@ func (s *Set) rebuild(t *table, now time.Time) *table {
 	for size < 2*(t.used-t.expired(now)) {
 		size *= 2
 	}
-	next := &table{slots: make([]slot, size)}
+	next := newTable(size)
 	for i := range t.slots {
 		at := &t.slots[i]
 		if what := at.what.Load(); at.hi.Load() != 0 && now.Unix() < int64(uint32(what)) {

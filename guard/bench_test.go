@@ -1,0 +1,153 @@
+package guard_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/fastbind/fastbind/guard"
+	"github.com/fastbind/fastbind/guard/guardtest"
+)
+
+// loaded returns a guard that has read n revocations.
+func loaded(b *testing.B, n int) (*guardtest.Issuer, *guard.Guard) {
+	b.Helper()
+	issuer := guardtest.New(b)
+	entries := make([]guardtest.Entry, n)
+	for i := range entries {
+		kind := []string{"jti", "family", "sid", "sub"}[i%4]
+		entries[i] = guardtest.Entry{Kind: kind, Value: "value-" + strconv.Itoa(i), Until: time.Now().Add(time.Hour).Unix()}
+	}
+	issuer.Append(entries...)
+	g := issuer.Guard(b)
+	if got := g.Stats().Revocations; got != n {
+		b.Fatalf("%d revocations, want %d", got, n)
+	}
+	return issuer, g
+}
+
+// BenchmarkSeen checks tokens that were seen before, of 10,000 in turn, with a
+// million revocations.
+func BenchmarkSeen(b *testing.B) {
+	issuer, g := loaded(b, 1_000_000)
+	issuer.Rotate(b, "EdDSA")
+	requests := make([]*http.Request, 10_000)
+	for i := range requests {
+		n := strconv.Itoa(i)
+		requests[i] = get(issuer.Mint(guardtest.Claims{
+			Subject: "u" + n, Scope: "openid orders:read", Expires: time.Now().Add(time.Hour),
+		}))
+		if _, err := g.Check(requests[i], "orders:read"); err != nil {
+			b.Fatal(err)
+		}
+	}
+	check := func(b *testing.B, requests []*http.Request, between func()) {
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			if i%len(requests) == 0 {
+				between()
+			}
+			if _, err := g.Check(requests[i%len(requests)], "orders:read"); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.Run("OneToken", func(b *testing.B) { check(b, requests[:1], func() {}) })
+	b.Run("TenThousand", func(b *testing.B) { check(b, requests, func() {}) })
+	// Each check is the first one of its token after another revocation.
+	b.Run("TenThousandAndRevocations", func(b *testing.B) {
+		check(b, requests, func() { issuer.Revoke("jti", "somebody else's") })
+	})
+	b.Run("Middleware", func(b *testing.B) {
+		h := g.Require("orders:read")(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		w := httptest.NewRecorder()
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			h.ServeHTTP(w, requests[i%len(requests)])
+		}
+	})
+}
+
+// BenchmarkNew checks tokens that were never seen, beside the signature check of
+// the standard library that they cannot do without.
+func BenchmarkNew(b *testing.B) {
+	for _, alg := range []string{"ES256", "EdDSA"} {
+		issuer := guardtest.New(b)
+		issuer.Rotate(b, alg)
+		now := time.Now()
+		// A cache of one entry for each shard: nothing is ever seen again.
+		g := issuer.Guard(b, func(c *guard.Config) { c.CacheEntries, c.Now = 1, func() time.Time { return now } })
+		requests := make([]*http.Request, 1024)
+		for i := range requests {
+			requests[i] = get(issuer.Mint(guardtest.Claims{Scope: "openid orders:read"}))
+		}
+		b.Run(alg+"/Bare", func(b *testing.B) { bare(b, alg, len(requests[0].Header.Get("Authorization"))-len("Bearer ")-87) })
+		b.Run(alg+"/Token", func(b *testing.B) {
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				if _, err := g.Check(requests[i%len(requests)], "orders:read"); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		if s := g.Stats(); s.Hits > s.Misses/4 {
+			b.Fatalf("the cache was hit: %+v", s)
+		}
+	}
+}
+
+// bare verifies a signature over n bytes.
+func bare(b *testing.B, alg string, n int) {
+	message := make([]byte, n)
+	var verify func() bool
+	switch alg {
+	case "ES256":
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			b.Fatal(err)
+		}
+		sum := sha256.Sum256(message)
+		sig, err := ecdsa.SignASN1(rand.Reader, key, sum[:])
+		if err != nil {
+			b.Fatal(err)
+		}
+		verify = func() bool {
+			sum := sha256.Sum256(message)
+			return ecdsa.VerifyASN1(&key.PublicKey, sum[:], sig)
+		}
+	default:
+		public, private, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
+			b.Fatal(err)
+		}
+		sig := ed25519.Sign(private, message)
+		verify = func() bool { return ed25519.Verify(public, message, sig) }
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if !verify() {
+			b.Fatal("not verified")
+		}
+	}
+}
+
+// TestAllocations holds the budget: none for a token that was seen before.
+func TestAllocations(t *testing.T) {
+	issuer := guardtest.New(t)
+	g := issuer.Guard(t)
+	r := get(issuer.Mint(guardtest.Claims{Scope: "openid orders:read"}))
+	if n := testing.AllocsPerRun(100, func() {
+		if _, err := g.Check(r, "orders:read"); err != nil {
+			t.Fatal(err)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations, want none", n)
+	}
+}
