@@ -9,7 +9,6 @@ import (
 
 	"github.com/fastbind/fastbind/internal/audit"
 	"github.com/fastbind/fastbind/internal/jose"
-	"github.com/fastbind/fastbind/internal/policy"
 )
 
 // Lifetimes say for how long a key stays in each state.
@@ -20,8 +19,8 @@ type Lifetimes struct {
 	// means 24 hours. It has to be longer than anybody caches the set.
 	PublishFor time.Duration
 	// RetireFor is for how long a key stays in the key set after it last
-	// signed; 0 means [policy.MaxAccessLife] and 24 hours, since an ID token
-	// serves as a hint after it has expired.
+	// signed; 0 means 25 hours: the longest life of an access token and a day,
+	// since an ID token serves as a hint after it has expired.
 	RetireFor time.Duration
 }
 
@@ -30,7 +29,7 @@ func (l Lifetimes) withDefaults() Lifetimes {
 	return Lifetimes{
 		RotateEvery: cmp.Or(l.RotateEvery, 90*day),
 		PublishFor:  cmp.Or(l.PublishFor, day),
-		RetireFor:   cmp.Or(l.RetireFor, policy.MaxAccessLife+day),
+		RetireFor:   cmp.Or(l.RetireFor, day+time.Hour),
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/fastbind/fastbind/internal/keys"
 	"github.com/fastbind/fastbind/internal/keys/keystest"
 	"github.com/fastbind/fastbind/internal/opaque"
+	"github.com/fastbind/fastbind/internal/policy"
 )
 
 const day = 24 * time.Hour
@@ -363,12 +364,12 @@ func TestLifeCycle(t *testing.T) {
 		if kid(t, r, jose.ES256) == first {
 			t.Error("the old key signs on")
 		}
-		at(90*day + 25*time.Hour - slack)
+		at(90*day + policy.MaxAccessLife + day - slack)
 		want(0, 1, 1)
 		if err := verify(r.KeySet(), firstToken); err != nil {
 			t.Errorf("token of a retired key: %v", err)
 		}
-		at(90*day + 25*time.Hour + slack)
+		at(90*day + policy.MaxAccessLife + day + slack)
 		want(0, 1, 0)
 		if err := verify(r.KeySet(), firstToken); err == nil {
 			t.Error("token of a removed key is accepted")
