@@ -92,7 +92,9 @@ func englishLimited(wait time.Duration) string {
 		return fmt.Sprintf(text, fmt.Sprintf("%d seconds", s))
 	case s < 90*60:
 		return fmt.Sprintf(text, fmt.Sprintf("%d minutes", (s+59)/60))
-	default:
+	case s < 48*3600:
 		return fmt.Sprintf(text, fmt.Sprintf("%d hours", (s+3599)/3600))
+	default:
+		return "Too many attempts. Please sign in on a device where you signed in before, or ask the people who run this service."
 	}
 }

@@ -105,7 +105,7 @@ func signIn(t *texts, d SignInData) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = part.Button("", t.signIn).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = part.Button("", d.button(t)).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

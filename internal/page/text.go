@@ -130,6 +130,13 @@ func (d SignInData) title(t *texts) string {
 	return t.signIn
 }
 
+func (d SignInData) button(t *texts) string {
+	if d.Reauth {
+		return t.goOn
+	}
+	return t.signIn
+}
+
 func (d SignInData) lead(t *texts) string {
 	switch {
 	case d.Reauth && d.ClientName != "":
