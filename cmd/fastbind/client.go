@@ -4,71 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
 	"github.com/fastbind/fastbind/internal/app"
 	"github.com/fastbind/fastbind/internal/audit"
 	"github.com/fastbind/fastbind/internal/client"
+	"github.com/fastbind/fastbind/internal/listing"
 	"github.com/fastbind/fastbind/internal/opaque"
 	"github.com/fastbind/fastbind/internal/policy"
 	"github.com/fastbind/fastbind/internal/revoke"
 )
-
-// clientView is a client as it is printed.
-type clientView struct {
-	ID       string `json:"client_id"`
-	Secret   string `json:"client_secret,omitempty"` // only when it was just made
-	Public   bool   `json:"public"`
-	Created  string `json:"created"`
-	Disabled string `json:"disabled,omitempty"`
-	client.Meta
-}
-
-func viewClient(k client.Client) clientView {
-	return clientView{ID: k.ID, Public: k.Public(), Created: stamp(k.Created), Disabled: stamp(k.Disabled), Meta: k.Meta}
-}
-
-func (v clientView) write(w io.Writer) error {
-	kind := "confidential"
-	if v.Public {
-		kind = "public"
-	}
-	rows := [][]string{{"client_id", v.ID}, {"kind", kind}}
-	add := func(name string, values ...string) {
-		if s := strings.Join(values, " "); s != "" {
-			rows = append(rows, []string{name, clean(s)})
-		}
-	}
-	add("client_secret", v.Secret)
-	add("name", v.Name)
-	add("policy", v.Policy)
-	add("grant_types", v.GrantTypes...)
-	add("redirect_uris", v.RedirectURIs...)
-	add("post_logout_redirect_uris", v.PostLogoutRedirectURIs...)
-	add("scopes", v.Scopes...)
-	add("audiences", v.Audiences...)
-	add("created", v.Created)
-	add("disabled", v.Disabled)
-	for _, is := range []struct {
-		name string
-		set  bool
-	}{
-		{"trusted", v.Trusted},
-		{"resource_server", v.ResourceServer},
-		{"pkce_optional", v.PKCEOptional},
-		{"require_par", v.RequirePAR},
-		{"sends_attempt_keys", v.SendsAttempts},
-		{"apis_report_use", v.APIsReport},
-		{"notify_only", v.NotifyOnly},
-	} {
-		if is.set {
-			add(is.name, "yes")
-		}
-	}
-	return table("FIELD VALUE", rows)(w)
-}
 
 type clientCreate struct {
 	ID string `arg:"" optional:"" name:"id" help:"Client id; one is made if it is left out."`
@@ -104,7 +50,7 @@ func (k *clientCreate) Run(ctx context.Context, c *console) error {
 		}
 	}
 	if k.ID == "" {
-		k.ID = opaque.NewID()
+		k.ID = "client-" + opaque.NewID()
 	}
 	if len(k.Grant) == 0 && len(k.RedirectURI) > 0 {
 		k.Grant = []string{"authorization_code", "refresh_token"}
@@ -131,9 +77,9 @@ func (k *clientCreate) Run(ctx context.Context, c *console) error {
 		if err != nil {
 			return err
 		}
-		v := viewClient(n)
+		v := listing.OfClient(n)
 		v.Secret = secret.Reveal()
-		return c.print(v, v.write)
+		return c.print(v, v.Write)
 	})
 }
 
@@ -146,17 +92,8 @@ func (clientList) Run(ctx context.Context, c *console) error {
 		if err != nil {
 			return err
 		}
-		views, rows := make([]clientView, 0, len(all)), make([][]string, 0, len(all))
-		for _, k := range all {
-			v := viewClient(k)
-			kind := "confidential"
-			if v.Public {
-				kind = "public"
-			}
-			views = append(views, v)
-			rows = append(rows, []string{k.ID, kind, orDash(k.Policy), when(k.Disabled), orDash(clean(k.Name))})
-		}
-		return c.print(views, table("CLIENT KIND POLICY DISABLED NAME", rows))
+		views, t := listing.OfClients(all)
+		return c.print(views, t.Write)
 	})
 }
 
@@ -171,8 +108,8 @@ func (k *clientShow) Run(ctx context.Context, c *console) error {
 		if err != nil {
 			return err
 		}
-		v := viewClient(found)
-		return c.print(v, v.write)
+		v := listing.OfClient(found)
+		return c.print(v, v.Write)
 	})
 }
 
@@ -205,11 +142,4 @@ func findClient(ctx context.Context, a *app.App, id string) (client.Client, erro
 		return found, fmt.Errorf("there is no client %q", id)
 	}
 	return found, err
-}
-
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
 }

@@ -1,195 +1,25 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"net/url"
-	"os"
-	"reflect"
-	"slices"
-	"strings"
 
-	"github.com/caarlos0/env/v11"
 	"github.com/pelletier/go-toml/v2"
 
 	"github.com/fastbind/fastbind/internal/app"
-	"github.com/fastbind/fastbind/internal/opaque"
+	"github.com/fastbind/fastbind/internal/config"
 )
 
-const defaultListen = "127.0.0.1:8080"
-
-// Variables of the environment that are not keys of the configuration file.
-const (
-	prefix     = "FASTBIND_"
-	testPrefix = "FASTBIND_TEST_" // what tests tell each other
-	configVar  = "FASTBIND_CONFIG"
-	masterVar  = "FASTBIND_MASTER_KEY"
-)
-
-// config returns the effective configuration: defaults, then the file, then the
-// environment, then flags. It checks names and values, not whether the whole
-// makes sense; see [app.Config.Check].
+// config returns the effective configuration.
 func (c *console) config() (app.Config, error) {
-	vars := env.ToMap(c.environ)
-	cfg := app.Config{Listen: defaultListen, LogLevel: "info", LogFormat: "text"}
-	file := c.options.Config
-	if file == "" {
-		file = vars[configVar]
+	cfg, err := config.Load(config.Source{
+		File: c.options.Config, Environ: c.environ, Data: c.options.Data, DatabaseURL: c.options.DatabaseURL,
+	})
+	if errors.Is(err, config.ErrPasswordShown) {
+		return cfg, usageError{err.Error()}
 	}
-	if file != "" {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			return cfg, fmt.Errorf("configuration: %w", err)
-		}
-		if err := decode(file, b, &cfg); err != nil {
-			return cfg, err
-		}
-		if hasPassword(cfg.DatabaseURL) {
-			return cfg, fmt.Errorf("%s: database_url holds a password: put the address into FASTBIND_DATABASE_URL, or the password into a file that passfile= names", file)
-		}
-	}
-	if err := known(vars); err != nil {
-		return cfg, err
-	}
-	if err := env.ParseWithOptions(&cfg, env.Options{Environment: vars}); err != nil {
-		return cfg, fmt.Errorf("environment: %w", err)
-	}
-	if text := vars[masterVar]; text != "" {
-		s, err := opaque.ParseSecrets(text)
-		if err != nil {
-			return cfg, fmt.Errorf("%s: %w", masterVar, err)
-		}
-		cfg.MasterKey = s
-	}
-	if c.options.Data != "" {
-		cfg.Data = c.options.Data
-	}
-	if u := c.options.DatabaseURL; u != "" {
-		if hasPassword(u) {
-			return cfg, usageError{"--database-url holds a password, which every process can read there: put the address into FASTBIND_DATABASE_URL"}
-		}
-		cfg.DatabaseURL = u
-	}
-	return cfg, check(cfg)
-}
-
-// check returns what is wrong with the values that only commands look at.
-func check(cfg app.Config) error {
-	if !slices.Contains([]string{"debug", "info", "warn", "error"}, cfg.LogLevel) {
-		return fmt.Errorf("log_level %q is none of debug, info, warn and error", cfg.LogLevel)
-	}
-	if !slices.Contains([]string{"text", "json"}, cfg.LogFormat) {
-		return fmt.Errorf("log_format %q is neither text nor json", cfg.LogFormat)
-	}
-	return nil
-}
-
-// decode reads a configuration file. What it does not know is an error that
-// names the line and the nearest key there is.
-func decode(name string, text []byte, cfg *app.Config) error {
-	d := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields()
-	err := d.Decode(cfg)
-	if strict, ok := errors.AsType[*toml.StrictMissingError](err); ok {
-		var all []error
-		for _, e := range strict.Errors {
-			row, _ := e.Position()
-			key := strings.Join(e.Key(), ".")
-			all = append(all, fmt.Errorf("%s:%d: unknown key %q; the nearest is %q", name, row, key, nearest(key, tags("toml"))))
-		}
-		return errors.Join(all...)
-	}
-	if e, ok := errors.AsType[*toml.DecodeError](err); ok {
-		row, column := e.Position()
-		return fmt.Errorf("%s:%d:%d: %s", name, row, column, strings.TrimPrefix(e.Error(), "toml: "))
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	return nil
-}
-
-// known returns an error for variables that begin like ours and are not.
-func known(vars map[string]string) error {
-	names := append(tags("env"), configVar, masterVar)
-	for _, name := range slices.Sorted(maps.Keys(vars)) {
-		if strings.HasPrefix(name, prefix) && !strings.HasPrefix(name, testPrefix) && !slices.Contains(names, name) {
-			return fmt.Errorf("unknown environment variable %s; the nearest is %s", name, nearest(name, names))
-		}
-	}
-	return nil
-}
-
-// tags returns the names that the configuration has in one form.
-func tags(form string) []string {
-	var all []string
-	for f := range reflect.TypeFor[app.Config]().Fields() {
-		if name := f.Tag.Get(form); name != "" && name != "-" {
-			all = append(all, name)
-		}
-	}
-	return all
-}
-
-// nearest returns the name with the least edit distance to what was written.
-func nearest(written string, names []string) string {
-	best, least := "", -1
-	for _, n := range names {
-		if d := distance(strings.ToLower(written), strings.ToLower(n)); least < 0 || d < least {
-			best, least = n, d
-		}
-	}
-	return best
-}
-
-// distance is the Levenshtein distance of a and b in bytes.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(diagonal+cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
-}
-
-func hasPassword(address string) bool {
-	u, err := url.Parse(address)
-	if err != nil {
-		return strings.Contains(address, "@")
-	}
-	_, has := u.User.Password()
-	return has || u.Query().Has("password") || u.Query().Has("sslpassword")
-}
-
-// redact returns a database address without passwords.
-func redact(address string) string {
-	u, err := url.Parse(address)
-	if err != nil {
-		return "(not an address)"
-	}
-	if _, has := u.User.Password(); has {
-		u.User = url.UserPassword(u.User.Username(), "xxxxx")
-	}
-	q := u.Query()
-	for _, name := range []string{"password", "sslpassword"} {
-		if q.Has(name) {
-			q.Set(name, "xxxxx")
-			u.RawQuery = q.Encode()
-		}
-	}
-	return u.String()
+	return cfg, err
 }
 
 type configs struct {
@@ -204,17 +34,10 @@ func (configCheck) Run(c *console) error {
 	if err != nil {
 		return err
 	}
-	shown := cfg
-	shown.DatabaseURL = redact(cfg.Database())
-	if cfg.DatabaseURL == "" && cfg.Data == "" {
-		shown.DatabaseURL = ""
-	}
-	shown.MasterKeyFile = cfg.KeyFile()
-	master := "file"
-	if !cfg.MasterKey.IsZero() {
-		master = "environment"
-	}
-	err = c.print(effective(shown, master), func(w io.Writer) error {
+	shown, master := config.Effective(cfg)
+	all := config.Values(shown)
+	all["master_key_from"] = master
+	err = c.print(all, func(w io.Writer) error {
 		if _, err := fmt.Fprintf(w, "# The master secrets come from the %s.\n", master); err != nil {
 			return err
 		}
@@ -224,16 +47,4 @@ func (configCheck) Run(c *console) error {
 		return err
 	}
 	return cfg.Check()
-}
-
-// effective returns the configuration under the names of its file.
-func effective(cfg app.Config, master string) map[string]any {
-	all := map[string]any{"master_key_from": master}
-	v := reflect.ValueOf(cfg)
-	for f, value := range v.Fields() {
-		if name := f.Tag.Get("toml"); name != "" && name != "-" {
-			all[name] = value.Interface()
-		}
-	}
-	return all
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/fastbind/fastbind/internal/app"
 	"github.com/fastbind/fastbind/internal/audit"
 	"github.com/fastbind/fastbind/internal/demo"
+	"github.com/fastbind/fastbind/internal/listen"
 )
 
 // ready is what a server says of itself when it is ready. What it does not have
@@ -50,19 +51,19 @@ const demoSecrets = "demo-secrets"
 
 // furnish adds to s what a server in development mode shows besides itself: demo
 // users and clients, and the demo API with its page on an address of their own.
-func furnish(ctx context.Context, s *server, a *app.App, log *slog.Logger) error {
+func furnish(ctx context.Context, s *listen.Server, a *app.App, log *slog.Logger) (ready, error) {
 	stores := demo.Stores{Clients: a.Clients, Accounts: a.Accounts}
 	facts, err := demo.Seed(ctx, stores, filepath.Join(a.Config.Data, demoSecrets), time.Now())
 	if err != nil {
-		return err
+		return ready{}, err
 	}
-	host, _, err := net.SplitHostPort(s.sites[0].listener.Addr().String())
+	host, _, err := net.SplitHostPort(s.Sites[0].Listener.Addr().String())
 	if err != nil {
-		return err
+		return ready{}, err
 	}
 	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
-		return fmt.Errorf("demo: %w", err)
+		return ready{}, fmt.Errorf("demo: %w", err)
 	}
 	d := &demo.Server{
 		Issuer: a.Config.Issuer, URL: "http://" + ln.Addr().String(), Facts: facts, Log: log.With("component", "demo"),
@@ -72,11 +73,11 @@ func furnish(ctx context.Context, s *server, a *app.App, log *slog.Logger) error
 	}
 	// Requests of the demo end with it: its streams would go on for ever.
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
-	s.sites = append(s.sites, site{
-		listener: ln, handler: d.Handler(), drain: stop,
-		base: func(net.Listener) context.Context { return work },
+	s.Sites = append(s.Sites, listen.Site{
+		Listener: ln, Handler: d.Handler(), Drain: stop,
+		Base: func(net.Listener) context.Context { return work },
 	})
-	s.jobs = append(s.jobs, func(ctx context.Context) error {
+	s.Jobs = append(s.Jobs, func(ctx context.Context) error {
 		end := context.AfterFunc(ctx, stop)
 		defer end()
 		err := d.Run(work)
@@ -85,7 +86,6 @@ func furnish(ctx context.Context, s *server, a *app.App, log *slog.Logger) error
 		}
 		return errors.Join(err, errors.New("the demo stopped"))
 	})
-	s.wait = d.Ready
-	s.told = ready{Issuer: a.Config.Issuer, API: d.URL, Users: facts.Users, Clients: facts.Clients}
-	return nil
+	s.Wait = d.Ready
+	return ready{Issuer: a.Config.Issuer, API: d.URL, Users: facts.Users, Clients: facts.Clients}, nil
 }

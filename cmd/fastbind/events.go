@@ -3,25 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/fastbind/fastbind/internal/app"
 	"github.com/fastbind/fastbind/internal/audit"
+	"github.com/fastbind/fastbind/internal/listing"
 	"github.com/fastbind/fastbind/internal/revoke"
 )
-
-// eventView is a security event as it is printed.
-type eventView struct {
-	Time    string        `json:"time"`
-	Kind    string        `json:"kind"`
-	Reason  string        `json:"reason,omitempty"`
-	Subject string        `json:"subject,omitempty"`
-	Session string        `json:"session,omitempty"`
-	Family  string        `json:"family,omitempty"`
-	Client  string        `json:"client_id,omitempty"`
-	Note    string        `json:"note,omitempty"`
-	Parties []audit.Party `json:"parties,omitempty"`
-}
 
 type events struct {
 	User    string `placeholder:"NAME" help:"Of this user."`
@@ -47,39 +34,9 @@ func (e *events) Run(ctx context.Context, c *console) error {
 		if err != nil {
 			return err
 		}
-		views, rows := make([]eventView, 0, len(all)), make([][]string, 0, len(all))
-		for _, v := range all {
-			views = append(views, eventView{
-				stamp(v.Time), string(v.Kind), string(v.Reason), v.Subject, v.Session, v.Family, v.Client, v.Note, v.Parties,
-			})
-			rows = append(rows, []string{when(v.Time), string(v.Kind), orDash(string(v.Reason)), orDash(clean(v.Client)), orDash(v.Session), detail(v)})
-		}
-		return c.print(views, table("TIME KIND REASON CLIENT SESSION DETAIL", rows))
+		views, t := listing.OfEvents(all)
+		return c.print(views, t.Write)
 	})
-}
-
-// detail says what else is known of an event.
-func detail(v audit.Event) string {
-	var parts []string
-	if v.Note != "" {
-		parts = append(parts, v.Note)
-	}
-	for _, p := range v.Parties {
-		who := strings.TrimSpace(p.Network + " " + p.Agent)
-		if who != "" {
-			parts = append(parts, who)
-		}
-	}
-	return orDash(clean(strings.Join(parts, "; ")))
-}
-
-// consentView is a consent as it is printed.
-type consentView struct {
-	Subject  string   `json:"subject"`
-	Username string   `json:"username,omitempty"`
-	Client   string   `json:"client_id"`
-	Scope    []string `json:"scope"`
-	Given    string   `json:"given"`
 }
 
 type consentList struct {
@@ -103,20 +60,13 @@ func (l *consentList) Run(ctx context.Context, c *console) error {
 			return err
 		}
 		who := names{store: a.DB.Accounts(), known: map[string]string{}}
-		views, rows := make([]consentView, 0, len(all)), make([][]string, 0, len(all))
 		for _, k := range all {
-			name, err := who.of(ctx, k.Subject)
-			if err != nil {
+			if _, err := who.of(ctx, k.Subject); err != nil {
 				return err
 			}
-			scope := k.Scope
-			if scope == nil {
-				scope = []string{}
-			}
-			views = append(views, consentView{k.Subject, name, k.Client, scope, stamp(k.Given)})
-			rows = append(rows, []string{orDash(clean(name)), k.Client, when(k.Given), orDash(strings.Join(k.Scope, " "))})
 		}
-		return c.print(views, table("USER CLIENT GIVEN SCOPE", rows))
+		views, t := listing.OfConsents(all, who.known)
+		return c.print(views, t.Write)
 	})
 }
 

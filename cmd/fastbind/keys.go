@@ -5,41 +5,31 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/fastbind/fastbind/internal/app"
 	"github.com/fastbind/fastbind/internal/audit"
 	"github.com/fastbind/fastbind/internal/jose"
 	"github.com/fastbind/fastbind/internal/keys"
+	"github.com/fastbind/fastbind/internal/listing"
+	"github.com/fastbind/fastbind/internal/opaque"
 	"github.com/fastbind/fastbind/internal/revoke"
 )
-
-// keyView is a signing key as it is printed.
-type keyView struct {
-	ID        string `json:"kid"`
-	Algorithm string `json:"alg"`
-	State     string `json:"state"`
-	Since     string `json:"since"`
-	Created   string `json:"created"`
-}
 
 type keysList struct{}
 
 // Run lists the signing keys.
 func (keysList) Run(ctx context.Context, c *console) error {
-	return c.with(ctx, func(a *app.App) error { return c.printKeys(ctx, a) })
+	return c.withDatabase(ctx, func(db *app.Database, _ opaque.Secrets) error { return c.printKeys(ctx, db) })
 }
 
-func (c *console) printKeys(ctx context.Context, a *app.App) error {
-	set, err := a.DB.Keys().Keys(ctx)
+func (c *console) printKeys(ctx context.Context, db *app.Database) error {
+	set, err := db.Keys().Keys(ctx)
 	if err != nil {
 		return err
 	}
-	views, rows := make([]keyView, 0, len(set.Keys)), make([][]string, 0, len(set.Keys))
-	for _, k := range set.Keys {
-		views = append(views, keyView{k.ID, k.Algorithm, string(k.State), stamp(k.Since), stamp(k.Created)})
-		rows = append(rows, []string{k.ID, k.Algorithm, string(k.State), when(k.Since), when(k.Created)})
-	}
-	return c.print(views, table("KEY ALGORITHM STATE SINCE CREATED", rows))
+	views, t := listing.OfKeys(set.Keys)
+	return c.print(views, t.Write)
 }
 
 type keysRotate struct {
@@ -61,7 +51,7 @@ func (k *keysRotate) Run(ctx context.Context, c *console) error {
 		if err := rotate(ctx, algs...); err != nil {
 			return err
 		}
-		return c.printKeys(ctx, a)
+		return c.printKeys(ctx, a.DB)
 	})
 }
 
@@ -71,17 +61,25 @@ type keysRevoke struct {
 }
 
 // Run removes the key and then tells every verifier. What it signed is refused
-// from then on.
+// from then on. A key that cannot be opened any more can be revoked too.
 func (k *keysRevoke) Run(ctx context.Context, c *console) error {
-	return c.with(ctx, func(a *app.App) error {
-		err := a.Keys.Revoke(ctx, k.ID)
-		if errors.Is(err, keys.ErrUnknown) && !k.Again {
+	return c.withDatabase(ctx, func(db *app.Database, secrets opaque.Secrets) error {
+		ring := &keys.Ring{Store: db.Keys(), Seal: secrets.Keys(keys.SealPurpose)}
+		switch err := ring.Revoke(ctx, k.ID); {
+		case errors.Is(err, keys.ErrUnknown) && !k.Again:
 			return fmt.Errorf("there is no key %q", k.ID)
-		}
-		if err != nil && !errors.Is(err, keys.ErrUnknown) {
+		case errors.Is(err, keys.ErrUnknown):
+		case errors.Is(err, keys.ErrSealed): // another key cannot be opened: is this one gone?
+			set, errSet := db.Keys().Keys(ctx)
+			if errSet != nil || slices.ContainsFunc(set.Keys, func(r keys.Record) bool { return r.ID == k.ID }) {
+				return errors.Join(err, errSet)
+			}
+			fmt.Fprintf(c.err, "fastbind: this key is gone, but there is another: %v\n", err)
+		case err != nil:
 			return err
 		}
-		_, err = a.Revoke.End(ctx, revoke.Order{Kind: revoke.Key, Value: k.ID, Reason: audit.KeyRevoked})
+		core := &revoke.Core{Store: db.Revocations()}
+		_, err := core.End(ctx, revoke.Order{Kind: revoke.Key, Value: k.ID, Reason: audit.KeyRevoked})
 		if err != nil {
 			return fmt.Errorf("the key is removed, but verifiers were not told; run the command again with --again: %w", err)
 		}

@@ -81,7 +81,7 @@ type commands struct {
 		Withdraw consentWithdraw `cmd:"" help:"Take a consent back, and end what the client holds by it."`
 	} `cmd:"" help:"Consents."`
 	Events  events  `cmd:"" help:"List security events: why did this end?"`
-	Doctor  doctor  `cmd:"" help:"Look for what is wrong with this installation."`
+	Doctor  examine `cmd:"" help:"Look for what is wrong with this installation."`
 	Configs configs `cmd:"" name:"config" help:"The configuration."`
 	Version version `cmd:"" help:"Print the version."`
 }

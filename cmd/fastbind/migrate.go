@@ -22,7 +22,7 @@ func (m *migrate) Run(ctx context.Context, c *console) (err error) {
 		return err
 	}
 	if m.Plan {
-		if err := exists(cfg); err != nil {
+		if err := cfg.Exists(); err != nil {
 			return err
 		}
 	} else if cfg.Data != "" {
@@ -31,7 +31,7 @@ func (m *migrate) Run(ctx context.Context, c *console) (err error) {
 		}
 	}
 	if cfg.DatabaseURL == "" && cfg.Data == "" {
-		return exists(cfg)
+		return cfg.Exists()
 	}
 	db, err := app.OpenDatabase(ctx, cfg)
 	if err != nil {

@@ -10,6 +10,8 @@ import (
 	"os"
 
 	"github.com/fastbind/fastbind/internal/app"
+	"github.com/fastbind/fastbind/internal/config"
+	"github.com/fastbind/fastbind/internal/listen"
 )
 
 type serve struct {
@@ -49,18 +51,18 @@ func (s *serve) Run(ctx context.Context, c *console) (err error) {
 		return errors.Join(err, ln.Close())
 	}
 	defer func() { err = errors.Join(err, a.Close()) }()
-	srv := &server{
-		sites: []site{{listener: ln, handler: a.Handler(), drain: a.Drain, cert: cfg.TLSCert, key: cfg.TLSKey}},
-		jobs:  []func(context.Context) error{a.Run},
-		log:   log,
-		told:  ready{Issuer: cfg.Issuer},
+	srv := &listen.Server{
+		Sites: []listen.Site{{Listener: ln, Handler: a.Handler(), Drain: a.Drain, Cert: cfg.TLSCert, Key: cfg.TLSKey}},
+		Jobs:  []func(context.Context) error{a.Run},
+		Log:   log,
 	}
+	told := ready{Issuer: cfg.Issuer}
 	if s.Dev {
-		if err := furnish(ctx, srv, a, log); err != nil {
+		if told, err = furnish(ctx, srv, a, log); err != nil {
 			return errors.Join(err, ln.Close())
 		}
 	}
-	return srv.run(ctx, func() error { return c.print(srv.told, srv.told.write) })
+	return srv.Run(ctx, func() error { return c.print(told, told.write) })
 }
 
 // configure returns the configuration of the server. One in development mode
@@ -74,7 +76,7 @@ func (s *serve) configure(c *console) (app.Config, error) {
 		if c.options.Config != "" || c.options.DatabaseURL != "" {
 			return cfg, usageError{"--dev goes with --listen and --data only: it configures everything else itself"}
 		}
-		cfg = app.Config{Listen: defaultListen, Data: c.options.Data, LogLevel: cfg.LogLevel, LogFormat: cfg.LogFormat}
+		cfg = app.Config{Listen: config.DefaultListen, Data: c.options.Data, LogLevel: cfg.LogLevel, LogFormat: cfg.LogFormat}
 	}
 	if s.Listen != "" {
 		cfg.Listen = s.Listen

@@ -5,13 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/fastbind/fastbind/internal/account"
 	"github.com/fastbind/fastbind/internal/app"
 	"github.com/fastbind/fastbind/internal/audit"
-	"github.com/fastbind/fastbind/internal/refresh"
+	"github.com/fastbind/fastbind/internal/listing"
 	"github.com/fastbind/fastbind/internal/revoke"
 	"github.com/fastbind/fastbind/internal/session"
 )
@@ -95,16 +94,16 @@ func (l *sessionList) Run(ctx context.Context, c *console) error {
 			return err
 		}
 		who := names{store: a.DB.Accounts(), known: map[string]string{}}
-		views, rows := make([]sessionView, 0, len(all)), make([][]string, 0, len(all))
+		views, t := make([]listing.Session, 0, len(all)), listing.SessionTable()
 		for _, s := range all {
 			name, err := who.of(ctx, s.Subject)
 			if err != nil {
 				return err
 			}
-			views = append(views, viewSession(s, name))
-			rows = append(rows, []string{s.ID, orDash(clean(name)), when(s.Begun), when(s.LastSeen), orDash(clean(s.Network)), orDash(clean(s.Agent))})
+			views = append(views, listing.OfSession(s, name))
+			t.AddSession(s, name)
 		}
-		return c.print(views, table("SESSION USER BEGUN SEEN NETWORK AGENT", rows))
+		return c.print(views, t.Write)
 	})
 }
 
@@ -128,31 +127,8 @@ func (l *sessionShow) Run(ctx context.Context, c *console) error {
 		if err != nil {
 			return err
 		}
-		v := viewSession(s, name)
-		rows := make([][]string, 0, len(families))
-		for _, f := range families {
-			v.Families = append(v.Families, viewFamily(f))
-			rows = append(rows, []string{string(f.ID), clean(f.Client), fmt.Sprint(f.Generation), when(f.Begun), when(f.Ended), orDash(string(f.Reason))})
-		}
-		return c.print(v, func(w io.Writer) error {
-			err := table("FIELD VALUE", [][]string{
-				{"session", v.ID},
-				{"user", orDash(clean(v.Username))},
-				{"subject", v.Subject},
-				{"begun", when(s.Begun)},
-				{"signed in", when(s.AuthTime)},
-				{"seen", when(s.LastSeen)},
-				{"idle end", when(s.IdleEnd)},
-				{"absolute end", when(s.AbsoluteEnd)},
-				{"how", orDash(strings.Join(s.AMR, " "))},
-				{"network", orDash(clean(s.Network))},
-				{"agent", orDash(clean(s.Agent))},
-			})(w)
-			if err == nil && len(rows) > 0 {
-				err = table("FAMILY CLIENT GENERATION BEGUN ENDED REASON", rows)(w)
-			}
-			return err
-		})
+		v := listing.OfSession(s, name).With(families)
+		return c.print(v, v.Write)
 	})
 }
 
@@ -178,14 +154,6 @@ func findSession(ctx context.Context, a *app.App, id string) (session.Session, e
 	return session.Session{}, fmt.Errorf("there is no session %q", id)
 }
 
-func viewFamily(f refresh.Family) familyView {
-	return familyView{
-		ID: string(f.ID), Client: f.Client, Generation: f.Generation, Bound: f.Bound(), Offline: f.Offline,
-		Begun: stamp(f.Begun), IdleEnd: stamp(f.IdleEnd), AbsoluteEnd: stamp(f.AbsoluteEnd),
-		Ended: stamp(f.Ended), Reason: string(f.Reason),
-	}
-}
-
 type sessionEnd struct {
 	Session string `xor:"what" required:"" placeholder:"ID" help:"This session and what belongs to it."`
 	Family  string `xor:"what" required:"" placeholder:"ID" help:"This family of refresh tokens."`
@@ -207,7 +175,7 @@ func (e *sessionEnd) Run(ctx context.Context, c *console) error {
 		return usageError{"--offline goes with --session"}
 	}
 	return c.with(ctx, func(a *app.App) error {
-		o := revoke.Order{Reason: audit.RevokedByAdmin, Note: clean(e.Note), Except: e.Except, Offline: e.Offline}
+		o := revoke.Order{Reason: audit.RevokedByAdmin, Note: listing.Clean(e.Note), Except: e.Except, Offline: e.Offline}
 		switch {
 		case e.Session != "":
 			o.Kind, o.Value = revoke.Session, e.Session

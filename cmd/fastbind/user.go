@@ -16,25 +16,9 @@ import (
 	"github.com/fastbind/fastbind/internal/account"
 	"github.com/fastbind/fastbind/internal/app"
 	"github.com/fastbind/fastbind/internal/audit"
+	"github.com/fastbind/fastbind/internal/listing"
 	"github.com/fastbind/fastbind/internal/revoke"
 )
-
-// userView is an account as it is printed.
-type userView struct {
-	Subject  string         `json:"subject"`
-	Username string         `json:"username"`
-	Password bool           `json:"has_password"`
-	Created  string         `json:"created"`
-	Disabled string         `json:"disabled,omitempty"`
-	Claims   map[string]any `json:"claims,omitempty"`
-}
-
-func viewUser(a account.Account) userView {
-	return userView{
-		Subject: a.Subject, Username: a.Display, Password: a.Password != "",
-		Created: stamp(a.Created), Disabled: stamp(a.Disabled), Claims: a.Claims,
-	}
-}
 
 type userCreate struct {
 	Username      string            `arg:""`
@@ -67,8 +51,8 @@ func (u *userCreate) Run(ctx context.Context, c *console) error {
 		if err != nil {
 			return err
 		}
-		return c.print(viewUser(made), func(w io.Writer) error {
-			_, err := fmt.Fprintf(w, "user %s has subject %s\n", clean(made.Display), made.Subject)
+		return c.print(listing.OfUser(made), func(w io.Writer) error {
+			_, err := fmt.Fprintf(w, "user %s has subject %s\n", listing.Clean(made.Display), made.Subject)
 			return err
 		})
 	})
@@ -120,12 +104,8 @@ func (l *userList) Run(ctx context.Context, c *console) error {
 		if err != nil {
 			return err
 		}
-		views, rows := make([]userView, 0, len(all)), make([][]string, 0, len(all))
-		for _, u := range all {
-			views = append(views, viewUser(u))
-			rows = append(rows, []string{clean(u.Display), u.Subject, when(u.Created), when(u.Disabled)})
-		}
-		return c.print(views, table("USER SUBJECT CREATED DISABLED", rows))
+		views, t := listing.OfUsers(all)
+		return c.print(views, t.Write)
 	})
 }
 
@@ -181,8 +161,8 @@ func (u *userEnable) Run(ctx context.Context, c *console) error {
 			return err
 		}
 		found.Disabled = time.Time{}
-		return c.print(viewUser(found), func(w io.Writer) error {
-			_, err := fmt.Fprintf(w, "user %s may sign in\n", clean(found.Display))
+		return c.print(listing.OfUser(found), func(w io.Writer) error {
+			_, err := fmt.Fprintf(w, "user %s may sign in\n", listing.Clean(found.Display))
 			return err
 		})
 	})

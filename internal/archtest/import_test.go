@@ -76,9 +76,14 @@ var mayImport = map[string][]string{
 		"oauth", "guard", "internal/account", "internal/app", "internal/audit", "internal/client",
 		"internal/opaque", "internal/page", "internal/policy",
 	},
+	"internal/config":  {"internal/app", "internal/opaque"},
+	"internal/listen":  {},
+	"internal/doctor":  {"internal/app", "internal/config", "internal/keys", "internal/limit", "internal/opaque"},
+	"internal/listing": {"internal/account", "internal/audit", "internal/authorize", "internal/client", "internal/keys", "internal/refresh", "internal/session"},
 	"cmd/fastbind": {
-		"internal/account", "internal/app", "internal/audit", "internal/authorize", "internal/client", "internal/demo",
-		"internal/keys", "internal/opaque", "internal/policy", "internal/revoke", "internal/session",
+		"internal/account", "internal/app", "internal/audit", "internal/client", "internal/config", "internal/demo",
+		"internal/doctor", "internal/jose", "internal/keys", "internal/listen", "internal/listing", "internal/opaque",
+		"internal/policy", "internal/revoke", "internal/session",
 	},
 
 	// Test support.

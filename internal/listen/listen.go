@@ -1,4 +1,10 @@
-package main
+// Package listen runs HTTP servers and background work together, and ends them
+// in order: stop accepting, wait for requests that are under way, stop the
+// background work.
+//
+// It owns limits in time and size of connections. The invariant: when Run
+// returns, nothing that it started is running.
+package listen
 
 import (
 	"context"
@@ -22,48 +28,47 @@ const (
 	drainTimeout  = 15 * time.Second
 )
 
-// A site is a handler on a listener.
-type site struct {
-	listener  net.Listener
-	handler   http.Handler
-	drain     func() // ends what would go on for ever, once nothing new is accepted
-	cert, key string // files; empty: no TLS
+// A Site is a handler on a listener.
+type Site struct {
+	Listener  net.Listener
+	Handler   http.Handler
+	Drain     func() // ends what would go on for ever, once nothing new is accepted
+	Cert, Key string // files; empty: no TLS
 
-	// base returns the context that those of all requests come from; may be nil.
-	base func(net.Listener) context.Context
+	// Base returns the context that those of all requests come from; may be nil.
+	Base func(net.Listener) context.Context
 }
 
-// A server is all that one process does.
-type server struct {
-	sites []site
-	jobs  []func(context.Context) error // the background work
-	wait  func(context.Context) error   // returns when everything is ready; may be nil
-	told  ready
-	log   *slog.Logger
+// A Server is all that one process does.
+type Server struct {
+	Sites []Site
+	Jobs  []func(context.Context) error // the background work; each ends with its context
+	Wait  func(context.Context) error   // returns when everything is ready; may be nil
+	Log   *slog.Logger
 }
 
-// run serves until ctx ends or something fails, and calls started when all is
+// Run serves until ctx ends or something fails, and calls started when all is
 // ready. It stops accepting, waits for requests that are under way, and stops
 // the background work, in this order.
-func (s *server) run(ctx context.Context, started func() error) error {
+func (s *Server) Run(ctx context.Context, started func() error) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	g, failed := errgroup.WithContext(work)
-	running := make([]*http.Server, 0, len(s.sites))
-	for _, each := range s.sites {
+	running := make([]*http.Server, 0, len(s.Sites))
+	for _, each := range s.Sites {
 		h := &http.Server{
-			Handler:           readInTime(each.handler),
+			Handler:           readInTime(each.Handler),
 			ReadHeaderTimeout: headerTimeout,
 			IdleTimeout:       idleTimeout,
 			MaxHeaderBytes:    maxHeader,
-			BaseContext:       each.base,
-			ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelInfo),
+			BaseContext:       each.Base,
+			ErrorLog:          slog.NewLogLogger(s.Log.Handler(), slog.LevelInfo),
 		}
-		h.RegisterOnShutdown(each.drain)
+		h.RegisterOnShutdown(each.Drain)
 		running = append(running, h)
 		g.Go(func() error { return each.serve(h) })
 	}
-	for _, job := range s.jobs {
+	for _, job := range s.Jobs {
 		g.Go(func() error { return job(failed) })
 	}
 	err := s.start(ctx, failed, started)
@@ -80,39 +85,38 @@ func (s *server) run(ctx context.Context, started func() error) error {
 
 // start waits until everything is ready, says so, and returns when ctx or failed
 // ends.
-func (s *server) start(ctx, failed context.Context, started func() error) error {
+func (s *Server) start(ctx, failed context.Context, started func() error) error {
 	both, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(failed, cancel)()
-	if s.wait != nil {
-		if err := s.wait(both); err != nil {
+	if s.Wait != nil {
+		if err := s.Wait(both); err != nil {
 			if both.Err() != nil {
 				return nil // stopped before it was ready; what failed says why
 			}
 			return err
 		}
 	}
-	s.log.LogAttrs(ctx, slog.LevelInfo, "ready", slog.String("issuer", s.told.Issuer),
-		slog.String("address", s.sites[0].listener.Addr().String()))
+	s.Log.LogAttrs(ctx, slog.LevelInfo, "ready", slog.String("address", s.Sites[0].Listener.Addr().String()))
 	if err := started(); err != nil {
 		return err
 	}
 	<-both.Done()
-	s.log.LogAttrs(ctx, slog.LevelInfo, "stopping")
+	s.Log.LogAttrs(ctx, slog.LevelInfo, "stopping")
 	return nil
 }
 
-func (s *site) serve(h *http.Server) error {
+func (s *Site) serve(h *http.Server) error {
 	var err error
-	if s.cert != "" {
-		err = h.ServeTLS(s.listener, s.cert, s.key)
+	if s.Cert != "" {
+		err = h.ServeTLS(s.Listener, s.Cert, s.Key)
 	} else {
-		err = h.Serve(s.listener)
+		err = h.Serve(s.Listener)
 	}
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
-	return fmt.Errorf("serve %s: %w", s.listener.Addr(), err)
+	return fmt.Errorf("serve %s: %w", s.Listener.Addr(), err)
 }
 
 // readInTime cuts off requests whose body does not arrive. The limit cannot be
