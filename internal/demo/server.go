@@ -2,16 +2,15 @@ package demo
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"sync"
-	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/fastbind/fastbind/guard"
 	"github.com/fastbind/fastbind/internal/audit"
-	"github.com/fastbind/fastbind/internal/page"
+	"github.com/fastbind/fastbind/internal/demo/theft"
 	"github.com/fastbind/fastbind/internal/web"
 	"github.com/fastbind/fastbind/oauth"
 )
@@ -30,16 +29,11 @@ type Server struct {
 	Events func(ctx context.Context, family string) ([]audit.Event, error)
 	Log    *slog.Logger
 
-	once     sync.Once
-	failed   error // why there is no guard
-	guard    *guard.Guard
-	tasks    chan func(context.Context)
-	done     chan struct{} // closed when Run ends
-	hands    [parties]hand
-	visitors visitors
-
-	metaMu sync.Mutex
-	meta   oauth.Metadata // zero until it was read
+	once   sync.Once
+	failed error // why there is no guard
+	guard  *guard.Guard
+	page   *theft.Page
+	done   chan struct{} // closed when Run ends
 }
 
 func (s *Server) prepare() {
@@ -48,9 +42,14 @@ func (s *Server) prepare() {
 		s.guard, s.failed = guard.New(guard.Config{
 			Issuer: s.Issuer, Audience: Audience, ClientID: api.ID, ClientSecret: api.Secret, Log: s.Log,
 		})
-		s.tasks = make(chan func(context.Context))
+		s.page = &theft.Page{
+			Issuer: s.Issuer, URL: s.URL, ClientID: spaID, Scope: []string{oauth.ScopeOpenID, oauth.ScopeProfile, ordersScope},
+			Events: s.Events, Log: s.Log,
+		}
+		for _, u := range s.Facts.Users {
+			s.page.Users = append(s.page.Users, theft.User(u))
+		}
 		s.done = make(chan struct{})
-		s.hands = hands()
 	})
 }
 
@@ -59,45 +58,9 @@ func (s *Server) Handler() http.Handler {
 	s.prepare()
 	mux := http.NewServeMux()
 	s.routeAPI(mux)
-	s.routePage(mux)
+	s.page.Route(mux)
 	edge := &web.Edge{Log: s.Log}
 	return edge.Wrap(mux)
-}
-
-func (s *Server) routePage(mux *http.ServeMux) {
-	own := http.NewCrossOriginProtection()
-	own.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.problem(w, r, http.StatusForbidden, page.ProblemForbidden, "")
-	}))
-	get := func(path string, h http.HandlerFunc) { mux.Handle("GET "+path, s.here(h)) }
-	post := func(path string, h http.HandlerFunc) { mux.Handle("POST "+path, s.here(own.Handler(h))) }
-	get("/{$}", s.show)
-	get("/live", s.live)
-	get("/callback", s.callback)
-	post("/signin", s.signIn)
-	post("/again", s.again)
-	post("/do/{what}", s.act)
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		s.problem(w, r, http.StatusNotFound, page.ProblemNotFound, "")
-	})
-}
-
-// here answers only requests for URL: cookies and redirects belong to that
-// address, and a name that somebody made point to this machine gets nothing.
-func (s *Server) here(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if u, err := url.Parse(s.URL); err != nil || r.Host != u.Host {
-			s.problem(w, r, http.StatusMisdirectedRequest, page.ProblemNotFound, "the demo is at "+s.URL)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-func (s *Server) problem(w http.ResponseWriter, r *http.Request, status int, p page.Problem, detail string) {
-	page.Error(w, r, status, page.ErrorData{
-		Problem: p, Detail: detail, RequestID: web.RequestID(r.Context()), Continue: s.URL + "/", ContinueName: "the demo",
-	})
 }
 
 // Ready waits until the API can tell who a token belongs to and what has been
@@ -111,46 +74,16 @@ func (s *Server) Ready(ctx context.Context) error {
 	return s.guard.Ready(ctx)
 }
 
-// Run keeps the guard up to date and the page's streams open until ctx ends. It
-// runs once.
+// Run keeps the guard up to date and the page at work until ctx ends. It runs
+// once.
 func (s *Server) Run(ctx context.Context) error {
 	s.prepare()
 	if s.failed != nil {
 		return s.failed
 	}
-	var work sync.WaitGroup
-	defer work.Wait()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.guard.Run(ctx) })
+	g.Go(func() error { return s.page.Run(ctx) })
 	defer close(s.done)
-	failed := make(chan error, 1)
-	work.Go(func() { failed <- s.guard.Run(ctx) })
-	sweep := time.NewTicker(time.Minute)
-	defer sweep.Stop()
-	for {
-		select {
-		case err := <-failed:
-			return err
-		case <-ctx.Done():
-			return nil
-		case f := <-s.tasks:
-			work.Go(func() { f(ctx) })
-		case now := <-sweep.C:
-			s.visitors.sweep(now)
-		}
-	}
-}
-
-// errStopped says that Run does not run any more.
-var errStopped = errors.New("the demo has been stopped")
-
-// spawn has Run run f, which must return soon after its context ends. It waits
-// until that has begun.
-func (s *Server) spawn(ctx context.Context, f func(context.Context)) error {
-	select {
-	case s.tasks <- f:
-		return nil
-	case <-s.done:
-		return errStopped
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return g.Wait()
 }

@@ -1,4 +1,4 @@
-package demo
+package theft
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fastbind/fastbind/internal/audit"
+	"github.com/fastbind/fastbind/internal/demo/party"
 	"github.com/fastbind/fastbind/internal/page"
 	"github.com/fastbind/fastbind/oauth"
 )
@@ -19,8 +20,8 @@ import (
 type step func(ctx context.Context, v *visitor) error
 
 // steps are all steps by the name in their address.
-func (s *Server) steps() map[string]step {
-	of := func(p party, f func(context.Context, *visitor, party) error) step {
+func (s *Page) steps() map[string]step {
+	of := func(p side, f func(context.Context, *visitor, side) error) step {
 		return func(ctx context.Context, v *visitor) error { return f(ctx, v, p) }
 	}
 	return map[string]step{
@@ -57,17 +58,19 @@ func heals(name string) []story {
 	return []story{
 		{
 			"two-tabs", "Two tabs at once",
-			"Two tabs of " + name + "’s show the same refresh token at the same moment.", []string{"tabs"},
+			"Two tabs of " + name + "’s show the same refresh token at the same moment.",
+			[]string{"tabs"},
 		},
 		{
 			"lost-answer", "A lost answer",
-			"The answer to a renewal gets lost in a lift. " + name + "’s app asks again with the token that it still has.", []string{"lost"},
+			"The answer to a renewal gets lost in a lift. " + name + "’s app asks again with the token that it still has.",
+			[]string{"lost"},
 		},
 	}
 }
 
 // act does a step or plays a story, and shows the page again.
-func (s *Server) act(w http.ResponseWriter, r *http.Request) {
+func (s *Page) act(w http.ResponseWriter, r *http.Request) {
 	v, what := s.visitor(r), r.PathValue("what")
 	if v == nil || !v.signedIn() {
 		http.Redirect(w, r, "/", http.StatusSeeOther)
@@ -108,20 +111,20 @@ func (s *Server) act(w http.ResponseWriter, r *http.Request) {
 const server = "server"
 
 // present shows a refresh token to the token endpoint.
-func (s *Server) present(ctx context.Context, p party, token bearer) (reply, error) {
+func (s *Page) present(ctx context.Context, p side, token party.Bearer) (party.Reply, error) {
 	meta, err := s.metadata(ctx)
 	if err != nil {
-		return reply{}, err
+		return party.Reply{}, err
 	}
-	return s.hands[p].token(ctx, meta.TokenEndpoint, url.Values{
-		"grant_type": {oauth.GrantRefreshToken}, "client_id": {spaID}, "refresh_token": {token.reveal()},
+	return s.hands[p].Token(ctx, meta.TokenEndpoint, url.Values{
+		"grant_type": {oauth.GrantRefreshToken}, "client_id": {s.ClientID}, "refresh_token": {token.Reveal()},
 	})
 }
 
 // renew has a party renew.
-func (s *Server) renew(ctx context.Context, v *visitor, p party) error {
+func (s *Page) renew(ctx context.Context, v *visitor, p side) error {
 	h := v.held(p)
-	if h.refresh.none() || h.refused != "" {
+	if h.refresh.None() || h.refused != "" {
 		return nil
 	}
 	shown := time.Now()
@@ -129,7 +132,7 @@ func (s *Server) renew(ctx context.Context, v *visitor, p party) error {
 	if err != nil {
 		return err
 	}
-	if !a.ok() {
+	if !a.OK() {
 		return s.refused(ctx, v, p, shown, a)
 	}
 	v.mu.Lock()
@@ -156,20 +159,20 @@ func (s *Server) renew(ctx context.Context, v *visitor, p party) error {
 
 // took puts into a party's hands what the token endpoint answered; v.mu is held,
 // or v is nobody else's.
-func (v *visitor) took(p party, a reply) error {
-	c, err := decode(a.access)
+func (v *visitor) took(p side, a party.Reply) error {
+	c, err := party.Decode(a.Access)
 	if err != nil {
 		return fmt.Errorf("access token: %w", err)
 	}
 	h := &v.hold[p]
-	h.access, h.refresh, h.claims, h.expires = a.access, a.refresh, c, time.Unix(c.Expires, 0)
+	h.access, h.refresh, h.claims, h.expires = a.Access, a.Refresh, c, time.Unix(c.Expires, 0)
 	v.newest = max(v.newest, c.Generation)
 	v.version++
 	return nil
 }
 
 // called returns what a party is called at the beginning of a sentence.
-func (v *visitor) called(p party) string {
+func (v *visitor) called(p side) string {
 	if p == thief {
 		return "The thief"
 	}
@@ -180,12 +183,12 @@ func ordinal(n int64) string { return strconv.FormatInt(n, 10) }
 
 // refused notes a refusal of the token endpoint, and watches what comes of it if
 // it is one for good.
-func (s *Server) refused(ctx context.Context, v *visitor, p party, shown time.Time, a reply) error {
+func (s *Page) refused(ctx context.Context, v *visitor, p side, shown time.Time, a party.Reply) error {
 	now := time.Now()
 	v.mu.Lock()
 	e := entry{at: now, who: p.String(), answer: a.String(), tone: bad}
 	e.text = fmt.Sprintf("%s shows generation %d and is refused.", v.called(p), v.hold[p].claims.Generation)
-	final := a.code == string(oauth.InvalidGrant)
+	final := a.Code == string(oauth.InvalidGrant)
 	if !final {
 		e.text, e.tone = v.called(p)+" is not answered now and may ask again: nothing was lost.", warn
 	} else {
@@ -204,19 +207,19 @@ func (s *Server) refused(ctx context.Context, v *visitor, p party, shown time.Ti
 }
 
 // call has a party read the orders.
-func (s *Server) call(ctx context.Context, v *visitor, p party) error {
+func (s *Page) call(ctx context.Context, v *visitor, p side) error {
 	h := v.held(p)
-	if h.access.none() {
+	if h.access.None() {
 		return nil
 	}
-	status, code, err := s.hands[p].call(ctx, s.URL+"/orders", h.access)
+	status, code, err := s.hands[p].Call(ctx, s.URL+"/orders", h.access)
 	if err != nil {
 		return err
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.hold[p].calls++
-	e := entry{at: time.Now(), who: p.String(), answer: reply{status: status, code: code}.String()}
+	e := entry{at: time.Now(), who: p.String(), answer: party.Reply{Status: status, Code: code}.String()}
 	switch {
 	case status == http.StatusOK && p == thief:
 		e.text, e.tone = "The thief reads "+v.name+"’s orders.", warn
@@ -232,7 +235,7 @@ func (s *Server) call(ctx context.Context, v *visitor, p party) error {
 }
 
 // steal copies what the victim holds into the thief's hands.
-func (s *Server) steal(ctx context.Context, v *visitor) error {
+func (s *Page) steal(ctx context.Context, v *visitor) error {
 	if v.over() {
 		return nil // there is nothing left to steal
 	}
@@ -248,10 +251,10 @@ func (s *Server) steal(ctx context.Context, v *visitor) error {
 }
 
 // tabs shows the same refresh token twice at the same moment, as two tabs do.
-func (s *Server) tabs(ctx context.Context, v *visitor) error {
+func (s *Page) tabs(ctx context.Context, v *visitor) error {
 	h := v.held(victim)
 	shown := time.Now()
-	var answers [2]reply
+	var answers [2]party.Reply
 	var errs [2]error
 	var work sync.WaitGroup
 	for i := range answers {
@@ -262,10 +265,10 @@ func (s *Server) tabs(ctx context.Context, v *visitor) error {
 }
 
 // lost shows a refresh token, forgets the answer, and shows it again.
-func (s *Server) lost(ctx context.Context, v *visitor) error {
+func (s *Page) lost(ctx context.Context, v *visitor) error {
 	h := v.held(victim)
 	shown := time.Now()
-	var answers [2]reply
+	var answers [2]party.Reply
 	var errs [2]error
 	for i := range answers {
 		answers[i], errs[i] = s.present(ctx, victim, h.refresh)
@@ -274,12 +277,12 @@ func (s *Server) lost(ctx context.Context, v *visitor) error {
 }
 
 // compare notes whether two answers to the same token were the same successor.
-func (s *Server) compare(ctx context.Context, v *visitor, shown time.Time, a [2]reply, errs [2]error, text string) error {
+func (s *Page) compare(ctx context.Context, v *visitor, shown time.Time, a [2]party.Reply, errs [2]error, text string) error {
 	for i := range a {
 		if errs[i] != nil {
 			return errs[i]
 		}
-		if !a[i].ok() {
+		if !a[i].OK() {
 			return s.refused(ctx, v, victim, shown, a[i])
 		}
 	}
@@ -287,7 +290,7 @@ func (s *Server) compare(ctx context.Context, v *visitor, shown time.Time, a [2]
 	err := v.took(victim, a[1])
 	e := entry{at: time.Now(), who: victim.String(), answer: "200, 200", tone: good}
 	e.text = fmt.Sprintf("%sBoth get the same successor, generation %d. Nobody is alarmed, nobody is logged out.", text, v.hold[victim].claims.Generation)
-	if a[0].refresh.reveal() != a[1].refresh.reveal() {
+	if a[0].Refresh.Reveal() != a[1].Refresh.Reveal() {
 		e.text, e.tone = text+"The successors differ: this should not be.", bad
 	}
 	v.note(e)
@@ -299,7 +302,7 @@ func (s *Server) compare(ctx context.Context, v *visitor, shown time.Time, a [2]
 }
 
 // learn notes what the server has recorded about the family meanwhile.
-func (s *Server) learn(ctx context.Context, v *visitor) error {
+func (s *Page) learn(ctx context.Context, v *visitor) error {
 	events, err := s.Events(ctx, v.family)
 	if err != nil {
 		return fmt.Errorf("events of the family: %w", err)

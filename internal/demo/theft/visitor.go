@@ -1,16 +1,43 @@
-package demo
+package theft
 
 import (
 	"cmp"
 	"crypto/rand"
+	"net"
 	"net/http"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/fastbind/fastbind/internal/audit"
+	"github.com/fastbind/fastbind/internal/demo/party"
 	"github.com/fastbind/fastbind/internal/opaque"
 )
+
+// side is one of the two who hold the tokens of a visitor.
+type side int
+
+const (
+	victim side = iota
+	thief
+	sides
+)
+
+func (p side) String() string {
+	if p == thief {
+		return "thief"
+	}
+	return "victim"
+}
+
+// hands returns those of both sides. The thief's requests come from another
+// loopback address where the machine has one.
+func hands() [sides]party.Hand {
+	return [sides]party.Hand{
+		victim: party.New("DemoApp/1.0 (the victim's own browser)", nil),
+		thief:  party.New("Thief/1.0 (somebody else's machine)", net.IPv4(127, 0, 0, 2)),
+	}
+}
 
 // Bounds of what is kept for visitors of the page, in memory only.
 const (
@@ -31,7 +58,7 @@ type visitor struct {
 	name    string   // of who signed in; empty: nobody
 	family  string
 	newest  int64 // generation that is known of
-	hold    [parties]holding
+	hold    [sides]holding
 	log     []entry
 	events  []audit.Event // of the family, oldest first
 	end     *aftermath    // nil: nothing has been noticed
@@ -45,8 +72,8 @@ type pending struct {
 
 // A holding is what one party holds.
 type holding struct {
-	access, refresh bearer
-	claims          tokenClaims
+	access, refresh party.Bearer
+	claims          party.Claims
 	expires         time.Time
 	calls           int
 	refused         string // how the token endpoint refused for good; empty: not
@@ -69,7 +96,7 @@ type stream struct {
 // answered.
 type aftermath struct {
 	shown   time.Time
-	by      party         // who showed it
+	by      side          // who showed it
 	noticed time.Duration // until the answer was there
 	gone    time.Duration // until the last trace was gone; 0: not known yet
 	rows    []trace
@@ -77,7 +104,7 @@ type aftermath struct {
 
 // A trace is one thing that a party held, and how it ended.
 type trace struct {
-	who    party
+	who    side
 	what   string
 	answer string
 	after  time.Duration
@@ -133,7 +160,7 @@ func (v *visitor) over() bool {
 }
 
 // held returns a copy of what a party holds.
-func (v *visitor) held(p party) holding {
+func (v *visitor) held(p side) holding {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.hold[p]
@@ -232,13 +259,13 @@ func (vs *visitors) sweep(now time.Time) {
 }
 
 // cookieName holds the port, because cookies do not tell ports apart.
-func (s *Server) cookieName() string {
-	return "fastbind-demo-" + port(s.URL)
+func (s *Page) cookieName() string {
+	return "fastbind-demo-" + s.port()
 }
 
 // cookieOf returns the visitor's cookie; empty if there is none or more than
 // one.
-func (s *Server) cookieOf(r *http.Request) string {
+func (s *Page) cookieOf(r *http.Request) string {
 	all := r.CookiesNamed(s.cookieName())
 	if len(all) != 1 {
 		return ""
@@ -246,7 +273,7 @@ func (s *Server) cookieOf(r *http.Request) string {
 	return all[0].Value
 }
 
-func (s *Server) setCookie(w http.ResponseWriter, value string) {
+func (s *Page) setCookie(w http.ResponseWriter, value string) {
 	k := &http.Cookie{Name: s.cookieName(), Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode}
 	if value == "" {
 		k.MaxAge = -1
@@ -255,6 +282,6 @@ func (s *Server) setCookie(w http.ResponseWriter, value string) {
 }
 
 // visitor returns who sent the request; nil: nobody we know.
-func (s *Server) visitor(r *http.Request) *visitor {
+func (s *Page) visitor(r *http.Request) *visitor {
 	return s.visitors.find(s.cookieOf(r), time.Now())
 }

@@ -1,4 +1,4 @@
-package demo
+package theft
 
 import (
 	"bytes"
@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/fastbind/fastbind/internal/audit"
+	"github.com/fastbind/fastbind/internal/demo/party"
 	"github.com/fastbind/fastbind/internal/web"
 )
 
@@ -49,7 +50,7 @@ type pane struct {
 	tone              tone
 	empty             bool
 	refresh           string // prefix of the refresh token
-	claims            tokenClaims
+	claims            party.Claims
 	life, left        int64 // of the access token, in seconds
 	stream            string
 	streamTone        tone
@@ -79,9 +80,9 @@ type evidence struct {
 }
 
 // show writes the page.
-func (s *Server) show(w http.ResponseWriter, r *http.Request) {
+func (s *Page) show(w http.ResponseWriter, r *http.Request) {
 	v := s.visitor(r)
-	d := view{issuer: s.Issuer, users: s.Facts.Users}
+	d := view{issuer: s.Issuer, users: s.Users}
 	if v != nil && v.signedIn() {
 		d = s.view(v, time.Now())
 	}
@@ -102,7 +103,7 @@ func (s *Server) show(w http.ResponseWriter, r *http.Request) {
 
 // policy allows our style sheet and our script, calls to ourselves, and forms
 // that lead to the issuer (CSP Level 3).
-func (s *Server) policy() string {
+func (s *Page) policy() string {
 	return "default-src 'none'; style-src " + sourceHash(style) + "; script-src " + sourceHash(script) +
 		"; connect-src 'self'; img-src data:; base-uri 'none'; frame-ancestors 'none'; form-action 'self' " + s.Issuer
 }
@@ -113,7 +114,7 @@ func sourceHash(s string) string {
 }
 
 // live tells the script what changes by itself.
-func (s *Server) live(w http.ResponseWriter, r *http.Request) {
+func (s *Page) live(w http.ResponseWriter, r *http.Request) {
 	v := s.visitor(r)
 	if v == nil || !v.signedIn() {
 		web.NoStore(w)
@@ -124,7 +125,7 @@ func (s *Server) live(w http.ResponseWriter, r *http.Request) {
 	ticks := map[string]int{}
 	for p, h := range v.hold {
 		if h.stream != nil {
-			ticks[party(p).String()] = h.stream.ticks
+			ticks[side(p).String()] = h.stream.ticks
 		}
 	}
 	b, err := json.Marshal(map[string]any{"version": v.state(), "ticks": ticks})
@@ -142,19 +143,19 @@ func (s *Server) live(w http.ResponseWriter, r *http.Request) {
 // is held.
 func (v *visitor) state() string { return fmt.Sprint(v.version) }
 
-func (s *Server) view(v *visitor, now time.Time) view {
+func (s *Page) view(v *visitor, now time.Time) view {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	d := view{
-		name: v.name, issuer: s.Issuer, users: s.Facts.Users, version: v.state(), stage: 1,
+		name: v.name, issuer: s.Issuer, users: s.Users, version: v.state(), stage: 1,
 		thefts: thefts(v.name), heals: heals(v.name),
 	}
-	for p := range parties {
+	for p := range sides {
 		d.panes = append(d.panes, v.pane(p, now))
 	}
 	d.log = slices.Clone(v.log)
 	slices.SortStableFunc(d.log, func(a, b entry) int { return a.at.Compare(b.at) })
-	stolen := !v.hold[thief].refresh.none()
+	stolen := !v.hold[thief].refresh.None()
 	switch {
 	case v.end != nil:
 		d.stage = 3
@@ -208,10 +209,10 @@ func (v *visitor) aftermath(r *result) headline {
 	}
 }
 
-func (v *visitor) pane(p party, now time.Time) pane {
+func (v *visitor) pane(p side, now time.Time) pane {
 	h := v.hold[p]
 	d := pane{
-		who: p.String(), title: v.name + "’s browser", short: v.name, empty: h.refresh.none(), claims: h.claims,
+		who: p.String(), title: v.name + "’s browser", short: v.name, empty: h.refresh.None(), claims: h.claims,
 		life: h.claims.Expires - h.claims.Issued, left: max(0, int64(h.expires.Sub(now)/time.Second)),
 		dead: v.end != nil,
 	}
@@ -231,7 +232,7 @@ func (v *visitor) pane(p party, now time.Time) pane {
 		d.state, d.tone = "signed in", good
 	}
 	if !d.empty {
-		d.refresh = h.refresh.prefix()
+		d.refresh = h.refresh.Prefix()
 	}
 	if st := h.stream; st != nil {
 		d.ticks = st.ticks
@@ -256,7 +257,7 @@ func (p pane) fate() string {
 	return ""
 }
 
-func (v *visitor) buttons(p party) []button {
+func (v *visitor) buttons(p side) []button {
 	over := v.end != nil
 	if p == victim {
 		return []button{
@@ -264,7 +265,7 @@ func (v *visitor) buttons(p party) []button {
 			{"call", "Call the API", "quiet", false},
 		}
 	}
-	empty := v.hold[thief].refresh.none()
+	empty := v.hold[thief].refresh.None()
 	return []button{
 		{"steal", "Steal the refresh token", "alarm", over || !empty},
 		{"thief-renew", "Thief renews", "quiet", over || empty},
@@ -273,7 +274,7 @@ func (v *visitor) buttons(p party) []button {
 }
 
 // result returns what came of the theft; v.mu is held.
-func (s *Server) result(v *visitor) *result {
+func (s *Page) result(v *visitor) *result {
 	r := &result{rows: v.end.rows}
 	if len(v.end.rows) > 0 {
 		r.number, r.unit, _ = strings.Cut(millis(v.end.gone), " ")
@@ -289,7 +290,7 @@ func (s *Server) result(v *visitor) *result {
 		r.reason, r.note = string(e.Reason), e.Note
 		for _, p := range e.Parties {
 			who := evidence{v.name, p}
-			if p.Agent == s.hands[thief].agent {
+			if p.Agent == s.hands[thief].Agent {
 				who.name = "The thief"
 			}
 			r.parties = append(r.parties, who)

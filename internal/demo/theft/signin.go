@@ -1,4 +1,4 @@
-package demo
+package theft
 
 import (
 	"context"
@@ -12,16 +12,18 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
+	"github.com/fastbind/fastbind/internal/demo/party"
 	"github.com/fastbind/fastbind/internal/page"
 	"github.com/fastbind/fastbind/oauth"
 )
 
 const signInLife = 15 * time.Minute
 
-func port(address string) string {
-	u, err := url.Parse(address)
+func (s *Page) port() string {
+	u, err := url.Parse(s.URL)
 	if err != nil {
 		return ""
 	}
@@ -29,13 +31,13 @@ func port(address string) string {
 }
 
 // metadata returns what the issuer says of itself.
-func (s *Server) metadata(ctx context.Context) (oauth.Metadata, error) {
+func (s *Page) metadata(ctx context.Context) (oauth.Metadata, error) {
 	s.metaMu.Lock()
 	defer s.metaMu.Unlock()
 	if s.meta.Issuer != "" {
 		return s.meta, nil
 	}
-	res, b, err := s.hands[victim].ask(ctx, http.MethodGet, s.Issuer+"/.well-known/oauth-authorization-server", nil, bearer{})
+	res, b, err := s.hands[victim].Ask(ctx, http.MethodGet, s.Issuer+"/.well-known/oauth-authorization-server", nil, party.Bearer{})
 	if err != nil {
 		return oauth.Metadata{}, fmt.Errorf("read metadata: %w", err)
 	}
@@ -52,7 +54,7 @@ func (s *Server) metadata(ctx context.Context) (oauth.Metadata, error) {
 
 // signIn sends the browser to the issuer: authorization code with PKCE, as any
 // app does.
-func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
+func (s *Page) signIn(w http.ResponseWriter, r *http.Request) {
 	meta, err := s.metadata(r.Context())
 	if err != nil {
 		s.fault(w, r, err)
@@ -67,8 +69,8 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
 	p := &pending{rand.Text(), rand.Text() + rand.Text(), rand.Text(), now.Add(signInLife)}
 	challenge := sha256.Sum256([]byte(p.verifier))
 	to.RawQuery = url.Values{
-		"response_type": {"code"}, "client_id": {spaID}, "redirect_uri": {s.redirectURI()},
-		"scope": {"openid profile " + ordersScope}, "state": {p.state}, "nonce": {p.nonce},
+		"response_type": {"code"}, "client_id": {s.ClientID}, "redirect_uri": {s.redirectURI()},
+		"scope": {strings.Join(s.Scope, " ")}, "state": {p.state}, "nonce": {p.nonce},
 		"code_challenge": {base64.RawURLEncoding.EncodeToString(challenge[:])}, "code_challenge_method": {oauth.MethodS256},
 	}.Encode()
 	s.visitors.remove(s.cookieOf(r))
@@ -76,10 +78,10 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, to.String(), http.StatusSeeOther)
 }
 
-func (s *Server) redirectURI() string { return s.URL + "/callback" }
+func (s *Page) redirectURI() string { return s.URL + "/callback" }
 
 // callback is where the issuer sends the browser back to.
-func (s *Server) callback(w http.ResponseWriter, r *http.Request) {
+func (s *Page) callback(w http.ResponseWriter, r *http.Request) {
 	v, q, now := s.visitor(r), r.URL.Query(), time.Now()
 	if v == nil {
 		s.problem(w, r, http.StatusBadRequest, page.ProblemExpired, "no sign-in was begun in this browser")
@@ -121,29 +123,29 @@ func (s *Server) callback(w http.ResponseWriter, r *http.Request) {
 }
 
 // redeem redeems a code and returns the visitor who holds what it was worth.
-func (s *Server) redeem(ctx context.Context, code string, p *pending) (*visitor, error) {
+func (s *Page) redeem(ctx context.Context, code string, p *pending) (*visitor, error) {
 	meta, err := s.metadata(ctx)
 	if err != nil {
 		return nil, err
 	}
-	a, err := s.hands[victim].token(ctx, meta.TokenEndpoint, url.Values{
-		"grant_type": {oauth.GrantAuthorizationCode}, "client_id": {spaID}, "code": {code},
+	a, err := s.hands[victim].Token(ctx, meta.TokenEndpoint, url.Values{
+		"grant_type": {oauth.GrantAuthorizationCode}, "client_id": {s.ClientID}, "code": {code},
 		"redirect_uri": {s.redirectURI()}, "code_verifier": {p.verifier},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("redeem code: %w", err)
 	}
-	if !a.ok() {
+	if !a.OK() {
 		return nil, fmt.Errorf("redeem code: %s", a)
 	}
-	if err := a.fits(s.Issuer, p.nonce); err != nil {
+	if err := a.Fits(s.Issuer, s.ClientID, p.nonce); err != nil {
 		return nil, fmt.Errorf("redeem code: %w", err)
 	}
 	v := &visitor{}
 	if err := v.took(victim, a); err != nil {
 		return nil, fmt.Errorf("redeem code: %w", err)
 	}
-	v.name, v.family = s.nameOf(ctx, meta.UserinfoEndpoint, a.access), v.hold[victim].claims.Family
+	v.name, v.family = s.nameOf(ctx, meta.UserinfoEndpoint, a.Access), v.hold[victim].claims.Family
 	v.note(entry{
 		at: time.Now(), who: victim.String(), tone: good,
 		text: v.name + " signs in and holds generation " + ordinal(v.newest) + " of a new family.",
@@ -152,12 +154,12 @@ func (s *Server) redeem(ctx context.Context, code string, p *pending) (*visitor,
 }
 
 // nameOf returns what to call the person whose token this is.
-func (s *Server) nameOf(ctx context.Context, endpoint string, access bearer) string {
+func (s *Page) nameOf(ctx context.Context, endpoint string, access party.Bearer) string {
 	var who struct {
 		Given    string `json:"given_name"`
 		Username string `json:"preferred_username"`
 	}
-	res, b, err := s.hands[victim].ask(ctx, http.MethodGet, endpoint, nil, access)
+	res, b, err := s.hands[victim].Ask(ctx, http.MethodGet, endpoint, nil, access)
 	if err == nil && res.StatusCode == http.StatusOK && json.Unmarshal(b, &who) == nil {
 		for _, name := range []string{who.Given, who.Username} {
 			if name != "" {
@@ -169,15 +171,15 @@ func (s *Server) nameOf(ctx context.Context, endpoint string, access bearer) str
 }
 
 // again ends what the visitor holds, if it still lives, and forgets it.
-func (s *Server) again(w http.ResponseWriter, r *http.Request) {
+func (s *Page) again(w http.ResponseWriter, r *http.Request) {
 	if v := s.visitor(r); v != nil {
 		v.acting.Lock()
 		defer v.acting.Unlock()
 		h := v.held(victim)
-		if meta, err := s.metadata(r.Context()); err == nil && !h.refresh.none() && h.refused == "" {
-			_, _, err := s.hands[victim].ask(r.Context(), http.MethodPost, meta.RevocationEndpoint, url.Values{
-				"client_id": {spaID}, "token": {h.refresh.reveal()}, "token_type_hint": {"refresh_token"},
-			}, bearer{})
+		if meta, err := s.metadata(r.Context()); err == nil && !h.refresh.None() && h.refused == "" {
+			_, _, err := s.hands[victim].Ask(r.Context(), http.MethodPost, meta.RevocationEndpoint, url.Values{
+				"client_id": {s.ClientID}, "token": {h.refresh.Reveal()}, "token_type_hint": {"refresh_token"},
+			}, party.Bearer{})
 			if err != nil {
 				s.Log.LogAttrs(r.Context(), slog.LevelWarn, "demo token not revoked", slog.Any("err", err))
 			}
@@ -189,7 +191,7 @@ func (s *Server) again(w http.ResponseWriter, r *http.Request) {
 }
 
 // fault answers that something does not work.
-func (s *Server) fault(w http.ResponseWriter, r *http.Request, err error) {
-	s.Log.LogAttrs(r.Context(), slog.LevelWarn, "demo page", slog.Any("err", err))
+func (s *Page) fault(w http.ResponseWriter, r *http.Request, err error) {
+	s.Log.LogAttrs(r.Context(), slog.LevelWarn, "request failed", slog.Any("err", err))
 	s.problem(w, r, http.StatusBadGateway, page.ProblemFault, "")
 }

@@ -1,4 +1,4 @@
-package demo
+package theft
 
 import (
 	"context"
@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/fastbind/fastbind/internal/demo/party"
 )
 
 const (
@@ -17,7 +19,7 @@ const (
 
 // open opens the event stream of a party, unless it is open, and waits for its
 // first event.
-func (s *Server) open(ctx context.Context, v *visitor, p party) error {
+func (s *Page) open(ctx context.Context, v *visitor, p side) error {
 	v.mu.Lock()
 	h := &v.hold[p]
 	if h.stream != nil && h.stream.ended.IsZero() {
@@ -46,7 +48,7 @@ func (s *Server) open(ctx context.Context, v *visitor, p party) error {
 }
 
 // follow reads a stream until it ends.
-func (s *Server) follow(ctx context.Context, v *visitor, p party, st *stream, access bearer) {
+func (s *Page) follow(ctx context.Context, v *visitor, p side, st *stream, access party.Bearer) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	begun := sync.OnceFunc(func() { close(st.opened) })
@@ -59,7 +61,7 @@ func (s *Server) follow(ctx context.Context, v *visitor, p party, st *stream, ac
 	if closed {
 		return
 	}
-	_, err := s.hands[p].listen(ctx, s.URL+"/stream", access, func(name, data string) {
+	_, err := s.hands[p].Listen(ctx, s.URL+"/stream", access, func(name, data string) {
 		now := time.Now()
 		v.mu.Lock()
 		defer v.mu.Unlock()
@@ -89,16 +91,16 @@ func (s *Server) follow(ctx context.Context, v *visitor, p party, st *stream, ac
 
 // watch finds out how long whatever the parties hold goes on working after an
 // old token was shown, and notes it.
-func (s *Server) watch(ctx context.Context, v *visitor, a reply) error {
+func (s *Page) watch(ctx context.Context, v *visitor, a party.Reply) error {
 	v.mu.Lock()
 	end := *v.end
 	hold := v.hold
 	v.mu.Unlock()
 	rows := []trace{{who: end.by, what: "refresh token, generation " + ordinal(hold[end.by].claims.Generation), answer: a.String(), after: end.noticed}}
-	var found [parties][]trace
+	var found [sides][]trace
 	var work sync.WaitGroup
-	for p := range parties {
-		if !hold[p].access.none() {
+	for p := range sides {
+		if !hold[p].access.None() {
 			work.Go(func() { found[p] = s.fade(ctx, v, p, end.shown) })
 		}
 	}
@@ -110,14 +112,14 @@ func (s *Server) watch(ctx context.Context, v *visitor, a reply) error {
 		}
 	}
 	other := victim + thief - end.by
-	if h := hold[other]; !h.refresh.none() && h.refused == "" {
+	if h := hold[other]; !h.refresh.None() && h.refused == "" {
 		b, err := s.present(ctx, other, h.refresh)
 		if err != nil {
 			return err
 		}
-		rows = append(rows, trace{who: other, what: "refresh token, generation " + ordinal(h.claims.Generation), answer: b.String(), late: b.ok()})
+		rows = append(rows, trace{who: other, what: "refresh token, generation " + ordinal(h.claims.Generation), answer: b.String(), late: b.OK()})
 		v.mu.Lock()
-		if !b.ok() {
+		if !b.OK() {
 			v.hold[other].refused = b.String()
 		}
 		v.note(entry{at: time.Now(), who: other.String(), text: v.called(other) + " renews as well: " + outcome(b) + ".", answer: b.String(), tone: bad})
@@ -133,7 +135,7 @@ func (s *Server) watch(ctx context.Context, v *visitor, a reply) error {
 
 // fade waits until what a party holds has stopped working, or watchLimit has
 // passed, and returns when that was, counted from shown.
-func (s *Server) fade(ctx context.Context, v *visitor, p party, shown time.Time) []trace {
+func (s *Page) fade(ctx context.Context, v *visitor, p side, shown time.Time) []trace {
 	h := v.held(p)
 	ctx, cancel := context.WithTimeout(ctx, watchLimit)
 	defer cancel()
@@ -157,15 +159,15 @@ func (s *Server) fade(ctx context.Context, v *visitor, p party, shown time.Time)
 }
 
 // poll calls a path of the API until it refuses the token.
-func (s *Server) poll(ctx context.Context, p party, path string, access bearer, shown time.Time) trace {
+func (s *Page) poll(ctx context.Context, p side, path string, access party.Bearer, shown time.Time) trace {
 	t := trace{who: p, what: "access token at " + path, answer: "no answer", late: true}
 	again := time.NewTicker(pollEvery)
 	defer again.Stop()
 	for {
-		status, code, err := s.hands[p].call(ctx, s.URL+path, access)
+		status, code, err := s.hands[p].Call(ctx, s.URL+path, access)
 		t.after = time.Since(shown)
 		if err == nil {
-			t.answer = reply{status: status, code: code}.String()
+			t.answer = party.Reply{Status: status, Code: code}.String()
 		}
 		if err == nil && status == http.StatusUnauthorized {
 			t.late = false
@@ -179,8 +181,8 @@ func (s *Server) poll(ctx context.Context, p party, path string, access bearer, 
 	}
 }
 
-func outcome(r reply) string {
-	if r.ok() {
+func outcome(r party.Reply) string {
+	if r.OK() {
 		return "that still works"
 	}
 	return "refused"
