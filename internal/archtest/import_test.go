@@ -73,9 +73,13 @@ var mayImport = map[string][]string{
 		"internal/session", "internal/sqlstore", "internal/token", "internal/web",
 	},
 	"internal/demo": {
-		"oauth", "guard", "internal/account", "internal/app", "internal/audit", "internal/client",
-		"internal/opaque", "internal/page", "internal/policy",
+		"oauth", "guard", "internal/account", "internal/audit", "internal/client", "internal/demo/theft",
+		"internal/opaque", "internal/web",
 	},
+	"internal/demo/theft": {
+		"oauth", "internal/audit", "internal/demo/party", "internal/opaque", "internal/page", "internal/web",
+	},
+	"internal/demo/party": {},
 	"internal/config":  {"internal/app", "internal/opaque"},
 	"internal/listen":  {},
 	"internal/doctor":  {"internal/app", "internal/config", "internal/keys", "internal/limit", "internal/opaque"},
