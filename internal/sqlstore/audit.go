@@ -8,6 +8,11 @@ import (
 	"github.com/fastbind/fastbind/internal/sqlstore/engine"
 )
 
+// Record writes events that belong to no other change.
+func (db *DB) Record(ctx context.Context, events ...audit.Event) error {
+	return db.engine.Write(ctx, func(ctx context.Context, q engine.Querier) error { return engine.Record(ctx, q, events...) })
+}
+
 // An EventQuery says which events to list. Empty fields do not restrict.
 type EventQuery struct {
 	Subject, Session, Family string
