@@ -107,10 +107,12 @@ func (db *DB) watchFile(ctx context.Context, f func()) error {
 	version := int64(-1)
 	for {
 		now, err := One(ctx, conn, Int, "pragma data_version")
-		if err != nil {
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err != nil:
 			return fmt.Errorf("watch database file: %w", err)
-		}
-		if now != version {
+		case now != version:
 			version = now
 			f()
 		}
