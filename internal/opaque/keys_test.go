@@ -90,6 +90,9 @@ func TestMAC(t *testing.T) {
 	if !both.VerifyMAC(msg, tag[:]) {
 		t.Error("after a change of the master secret the authenticator does not verify")
 	}
+	if tag := both.MAC(msg); !both.VerifyMAC(msg, tag[:]) {
+		t.Error("what the newest secret has signed does not verify beside an older one")
+	}
 	if both.MAC(msg) != newest.Keys("a").MAC(msg) {
 		t.Error("the newest secret does not sign")
 	}
