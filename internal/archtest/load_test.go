@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -28,10 +29,7 @@ var update = flag.Bool("update", false, "write docs/spec-map.md anew")
 // A pkg is a package as go list describes it.
 type pkg struct {
 	ImportPath string
-	Dir        string
 	Name       string
-	Doc        string
-	GoFiles    []string
 	Imports    []string
 	Deps       []string
 }
@@ -42,7 +40,7 @@ func (p pkg) path() string {
 }
 
 var list = sync.OnceValues(func() ([]pkg, error) {
-	cmd := exec.Command("go", "list", "-json=ImportPath,Dir,Name,Doc,GoFiles,Imports,Deps", "./...")
+	cmd := exec.Command("go", "list", "-json=ImportPath,Name,Imports,Deps", "./...")
 	cmd.Dir = root
 	out, err := cmd.Output()
 	if err != nil {
@@ -137,6 +135,11 @@ func sources(t *testing.T) []source {
 // under reports whether the file lies in the package or a package below it.
 func (s source) under(dirs ...string) bool {
 	return slices.ContainsFunc(dirs, func(d string) bool { return strings.HasPrefix(s.path, d+"/") })
+}
+
+// support reports whether the file belongs to a package that only tests use.
+func (s source) support() bool {
+	return strings.HasSuffix(path.Dir(s.path), "test") || s.under("bench")
 }
 
 // imports returns the name under which the file imports path, or "".
