@@ -39,6 +39,7 @@ func TestMain(m *testing.M) {
 //	serve NAME ARG...               start fastbind serve; what it says of itself when it is ready goes to NAME.json
 //	stop NAME                       end that server as an operator would; what it logged goes to NAME.log
 //	call STATUS METHOD URL [FORM]   send a request and compare the status; $AUTH holds ID:SECRET or a token
+//	soon STATUS METHOD URL [FORM]   the same, again and again until the status is right
 //	field VARIABLE PATH FILE        set a variable from a field of a JSON file, such as clients.1.client_id;
 //	                                the step "port" is that of an address
 func TestScripts(t *testing.T) {
@@ -52,6 +53,7 @@ func TestScripts(t *testing.T) {
 			"serve": serve,
 			"stop":  stop,
 			"call":  call,
+			"soon":  soon,
 			"field": field,
 		},
 	})
@@ -147,15 +149,44 @@ func (p *process) end(sig os.Signal) (string, error) {
 func call(ts *testscript.TestScript, _ bool, args []string) {
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
+	status, body := send(ts, args[1:])
+	fmt.Fprint(ts.Stdout(), body)
+	if status != want {
+		ts.Fatalf("%s %s: status %d, want %d", args[1], args[2], status, want)
+	}
+}
+
+func soon(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	late := time.After(patience)
+	for {
+		status, body := send(ts, args[1:])
+		if status == want {
+			fmt.Fprint(ts.Stdout(), body)
+			return
+		}
+		select {
+		case <-again.C:
+		case <-late:
+			ts.Fatalf("%s %s: status is still %d, want %d", args[1], args[2], status, want)
+		}
+	}
+}
+
+// send sends a request (METHOD URL [FORM]) and returns the status and the body.
+func send(ts *testscript.TestScript, args []string) (int, string) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	var body io.Reader
-	if len(args) > 3 {
-		body = strings.NewReader(args[3])
+	var form io.Reader
+	if len(args) > 2 {
+		form = strings.NewReader(args[2])
 	}
-	r, err := http.NewRequestWithContext(ctx, args[1], args[2], body)
+	r, err := http.NewRequestWithContext(ctx, args[0], args[1], form)
 	ts.Check(err)
-	if body != nil {
+	if form != nil {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
 	switch auth := ts.Getenv("AUTH"); {
@@ -168,11 +199,9 @@ func call(ts *testscript.TestScript, _ bool, args []string) {
 	res, err := c.Do(r)
 	ts.Check(err)
 	defer res.Body.Close()
-	_, err = io.Copy(ts.Stdout(), res.Body)
+	body, err := io.ReadAll(res.Body)
 	ts.Check(err)
-	if res.StatusCode != want {
-		ts.Fatalf("%s %s: status %d, want %d", args[1], args[2], res.StatusCode, want)
-	}
+	return res.StatusCode, string(body)
 }
 
 func field(ts *testscript.TestScript, _ bool, args []string) {

@@ -15,38 +15,6 @@ import (
 	"github.com/fastbind/fastbind/internal/session"
 )
 
-// sessionView is a session as it is printed.
-type sessionView struct {
-	ID          string       `json:"id"`
-	Subject     string       `json:"subject"`
-	Username    string       `json:"username,omitempty"`
-	Begun       string       `json:"begun"`
-	AuthTime    string       `json:"auth_time"`
-	LastSeen    string       `json:"last_seen"`
-	IdleEnd     string       `json:"idle_end"`
-	AbsoluteEnd string       `json:"absolute_end"`
-	ACR         string       `json:"acr,omitempty"`
-	AMR         []string     `json:"amr,omitempty"`
-	Remember    bool         `json:"remember"`
-	Network     string       `json:"network,omitempty"`
-	Agent       string       `json:"agent,omitempty"`
-	Families    []familyView `json:"families,omitempty"`
-}
-
-// familyView is a family of refresh tokens as it is printed.
-type familyView struct {
-	ID          string `json:"id"`
-	Client      string `json:"client_id"`
-	Generation  int64  `json:"generation"`
-	Bound       bool   `json:"bound"`
-	Offline     bool   `json:"offline"`
-	Begun       string `json:"begun"`
-	IdleEnd     string `json:"idle_end"`
-	AbsoluteEnd string `json:"absolute_end"`
-	Ended       string `json:"ended,omitempty"`
-	Reason      string `json:"reason,omitempty"`
-}
-
 // names remembers who the subjects of a list are.
 type names struct {
 	store account.Store
@@ -61,17 +29,8 @@ func (n *names) of(ctx context.Context, subject string) (string, error) {
 	if err != nil && !errors.Is(err, account.ErrNone) {
 		return "", err
 	}
-	n.known[subject] = a.Username
-	return a.Username, nil
-}
-
-func viewSession(s session.Session, username string) sessionView {
-	return sessionView{
-		ID: s.ID, Subject: s.Subject, Username: username,
-		Begun: stamp(s.Begun), AuthTime: stamp(s.AuthTime), LastSeen: stamp(s.LastSeen),
-		IdleEnd: stamp(s.IdleEnd), AbsoluteEnd: stamp(s.AbsoluteEnd),
-		ACR: s.ACR, AMR: s.AMR, Remember: s.Remember, Network: s.Network, Agent: s.Agent,
-	}
+	n.known[subject] = a.Display
+	return a.Display, nil
 }
 
 type sessionList struct {
