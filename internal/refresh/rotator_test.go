@@ -272,6 +272,9 @@ func TestFaultReachesWholeBatch(t *testing.T) {
 					return refreshtest.Healthy
 				}
 				id := begun(m, 1)[0]
+				other := unbound()
+				other.Session = m.Family(id).Session
+				m.Begin(other)
 				r := &refresh.Rotator{Store: m, Now: at(start.Add(time.Minute))}
 				var callers sync.WaitGroup
 				callers.Go(func() { // holds up the store
@@ -301,12 +304,60 @@ func TestFaultReachesWholeBatch(t *testing.T) {
 				if ended := !m.Family(id).Ended.IsZero(); ended != (fault == refreshtest.Healthy) {
 					t.Errorf("ended: %t", ended)
 				}
+				if ended := !m.Family(other.ID).Ended.IsZero(); ended != (fault == refreshtest.Healthy) {
+					t.Errorf("the session ended: %t", ended)
+				}
 				if got, want := len(m.Events(id)), 1-int(min(fault, 1)); got != want {
 					t.Errorf("%d events, want %d", got, want)
 				}
 			})
 		})
 	}
+}
+
+// TestOneWriteForAFamily gathers several requests for one family: each is judged
+// on what the one before it left, and one write holds what came of them all.
+func TestOneWriteForAFamily(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		var once sync.Once
+		m := &refreshtest.Memory{Inject: func(string) refreshtest.Fault {
+			once.Do(func() { <-release })
+			return refreshtest.Healthy
+		}}
+		id := begun(m, 1)[0]
+		version := m.Family(id).Version
+		r := &refresh.Rotator{Store: m, Now: at(start.Add(time.Minute))}
+		var callers sync.WaitGroup
+		callers.Go(func() { // holds up the store
+			if _, err := r.Rotate(t.Context(), refresh.NewFamilyID(), rules(), shown(1)); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+		for i, tc := range []struct {
+			shown  int64
+			answer refresh.Answer
+			after  int64
+		}{
+			{5, refresh.Rotated, 6}, {5, refresh.Repeated, 6}, {6, refresh.Rotated, 7}, {6, refresh.Repeated, 7}, {6, refresh.Repeated, 7},
+		} {
+			callers.Go(func() {
+				got, err := r.Rotate(t.Context(), id, rules(), shown(tc.shown))
+				if err != nil || got.Answer != tc.answer || got.State.Generation != tc.after || got.Family.Version != version+1 {
+					t.Errorf("request %d: %+v, %v; want answer %d, generation %d", i, got, err, tc.answer, tc.after)
+				}
+			})
+			synctest.Wait() // they come in this order
+		}
+		close(release)
+		callers.Wait()
+		r.Wait()
+		if f := m.Family(id); f.Generation != 7 || f.Replays != 2 || f.Version != version+1 {
+			t.Errorf("stored: version %d, %+v; want version %d, generation 7, 2 replays", f.Version, f.State, version+1)
+		}
+	})
 }
 
 // TestTheftEndsTheSession checks that what a batch decides for a family reaches
@@ -373,7 +424,9 @@ func TestTooBusy(t *testing.T) {
 	m := &refreshtest.Memory{}
 	ids := begun(m, 2)
 	busy := m.Family(ids[0])
+	tries := 0
 	r := &refresh.Rotator{Now: at(start), Store: between{m, func([]refresh.Change) {
+		tries++
 		f := m.Family(busy.ID)
 		if w, err := m.Swap(t.Context(), []refresh.Change{{ID: f.ID, Version: f.Version, State: f.State}}); err != nil || !w[0] {
 			t.Errorf("Swap = %v, %v", w, err)
@@ -381,6 +434,9 @@ func TestTooBusy(t *testing.T) {
 	}}}
 	if got, err := r.Rotate(t.Context(), busy.ID, rules(), shown(5)); !errors.Is(err, refresh.ErrUnavailable) {
 		t.Errorf("Rotate = %+v, %v; want ErrUnavailable", got, err)
+	}
+	if tries != 50 {
+		t.Errorf("%d tries, want 50", tries)
 	}
 	if got := m.Family(busy.ID); got.State != busy.State {
 		t.Errorf("a call that gave up changed the family:\n%s", cmp.Diff(busy.State, got.State))
