@@ -58,7 +58,7 @@ func start(t *testing.T, s *demo.Server, log io.Writer) *demo.Server {
 	})
 	t.Cleanup(func() {
 		cancel()
-		srv.Close() //nolint:errcheck // the test is over
+		srv.Close()
 		work.Wait()
 	})
 	wait, stop := context.WithTimeout(t.Context(), patience)
@@ -80,7 +80,14 @@ func guarded(t *testing.T) (*demo.Server, *guardtest.Issuer) {
 	return s, i
 }
 
-func get(t *testing.T, address, token string, header ...string) *http.Response {
+// An answer is one whose body may still be coming; it is closed with the test.
+type answer struct {
+	StatusCode int
+	Header     http.Header
+	Body       io.Reader
+}
+
+func get(t *testing.T, address, token string, header ...string) answer {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
 	if err != nil {
@@ -96,11 +103,11 @@ func get(t *testing.T, address, token string, header ...string) *http.Response {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { res.Body.Close() }) //nolint:errcheck // the test is over
-	return res
+	t.Cleanup(func() { res.Body.Close() })
+	return answer{res.StatusCode, res.Header, res.Body}
 }
 
-func body(t *testing.T, res *http.Response) string {
+func body(t *testing.T, res answer) string {
 	t.Helper()
 	b, err := io.ReadAll(res.Body)
 	if err != nil {
@@ -183,7 +190,7 @@ func TestAPI(t *testing.T) {
 
 // events reads an event stream into a channel of its events' names and data,
 // which is closed when the stream ends.
-func events(res *http.Response) <-chan [2]string {
+func events(res answer) <-chan [2]string {
 	c := make(chan [2]string, 100)
 	go func() {
 		defer close(c)

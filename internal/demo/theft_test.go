@@ -34,8 +34,8 @@ func (w whole) held(t *testing.T, c apptest.App, a *apptest.Answer) apptest.Toke
 		t.Fatalf("token endpoint: %d %s", a.Status, a.Body)
 	}
 	m := a.JSON(t)
-	access, _ := m["access_token"].(string)   //nolint:errcheck // absent is empty
-	refresh, _ := m["refresh_token"].(string) //nolint:errcheck // absent is empty
+	access, _ := m["access_token"].(string)   // absent is empty
+	refresh, _ := m["refresh_token"].(string) // absent is empty
 	w.Secret(access)
 	w.Secret(refresh)
 	return apptest.Tokens{App: c, Access: access, Refresh: refresh, Raw: m}
@@ -136,7 +136,7 @@ func TestServiceReadsOrders(t *testing.T) {
 			continue
 		}
 		a := w.Post("/token", url.Values{"grant_type": {"client_credentials"}}, apptest.Basic(c.ID, c.Secret))
-		access, _ := a.JSON(t)["access_token"].(string) //nolint:errcheck // absent is empty
+		access, _ := a.JSON(t)["access_token"].(string) // absent is empty
 		if res := get(t, w.demo.URL+"/orders", access); res.StatusCode != http.StatusOK {
 			t.Errorf("/orders answers %d", res.StatusCode)
 		}
@@ -158,6 +158,6 @@ func claim(t *testing.T, token, name string) string {
 	if err := json.Unmarshal(b, &m); err != nil {
 		t.Fatal("not a JWT")
 	}
-	v, _ := m[name].(string) //nolint:errcheck // absent is empty
+	v, _ := m[name].(string) // absent is empty
 	return v
 }

@@ -151,14 +151,21 @@ func (r Reply) Fits(issuer, client, nonce string) error {
 // String returns the status and the error code, never a token.
 func (r Reply) String() string { return strings.TrimSpace(strconv.Itoa(r.Status) + " " + r.Code) }
 
-// Ask sends a request and returns the answer with the body read, or its
-// beginning.
-func (h Hand) Ask(ctx context.Context, method, address string, form url.Values, access Bearer) (*http.Response, []byte, error) {
+// An Answer is an HTTP answer whose body was read, or its beginning.
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   []byte
+}
+
+// Ask sends a request, with a form if it is not nil, and with a token if there
+// is one.
+func (h Hand) Ask(ctx context.Context, method, address string, form url.Values, access Bearer) (Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, method, address, strings.NewReader(form.Encode()))
 	if err != nil {
-		return nil, nil, fmt.Errorf("make request: %w", err)
+		return Answer{}, fmt.Errorf("make request: %w", err)
 	}
 	r.Header.Set("User-Agent", h.Agent)
 	if form != nil {
@@ -169,19 +176,19 @@ func (h Hand) Ask(ctx context.Context, method, address string, form url.Values, 
 	}
 	res, err := h.http.Do(r)
 	if err != nil {
-		return nil, nil, err
+		return Answer{}, err
 	}
-	defer res.Body.Close() //nolint:errcheck // what was read is there
+	defer res.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	if err != nil {
-		return nil, nil, fmt.Errorf("read answer: %w", err)
+		return Answer{}, fmt.Errorf("read answer: %w", err)
 	}
-	return res, b, nil
+	return Answer{res.StatusCode, res.Header, b}, nil
 }
 
 // Token asks the token endpoint.
 func (h Hand) Token(ctx context.Context, endpoint string, form url.Values) (Reply, error) {
-	res, b, err := h.Ask(ctx, http.MethodPost, endpoint, form, Bearer{})
+	a, err := h.Ask(ctx, http.MethodPost, endpoint, form, Bearer{})
 	if err != nil {
 		return Reply{}, err
 	}
@@ -191,10 +198,10 @@ func (h Hand) Token(ctx context.Context, endpoint string, form url.Values) (Repl
 		ID      string `json:"id_token"`
 		Error   string `json:"error"`
 	}
-	if json.Unmarshal(b, &body) != nil {
-		return Reply{}, fmt.Errorf("the token endpoint answers %d without JSON", res.StatusCode)
+	if json.Unmarshal(a.Body, &body) != nil {
+		return Reply{}, fmt.Errorf("the token endpoint answers %d without JSON", a.Status)
 	}
-	r := Reply{res.StatusCode, body.Error, NewBearer(body.Access), NewBearer(body.Refresh), NewBearer(body.ID)}
+	r := Reply{a.Status, body.Error, NewBearer(body.Access), NewBearer(body.Refresh), NewBearer(body.ID)}
 	if r.OK() && (r.Access.None() || r.Refresh.None()) {
 		return Reply{}, errors.New("the token endpoint answers without tokens")
 	}
@@ -204,32 +211,32 @@ func (h Hand) Token(ctx context.Context, endpoint string, form url.Values) (Repl
 // Call calls an API and returns its status, with the error code of a refusal
 // (RFC 6750, section 3.1).
 func (h Hand) Call(ctx context.Context, address string, access Bearer) (status int, code string, err error) {
-	res, _, err := h.Ask(ctx, http.MethodGet, address, nil, access)
+	a, err := h.Ask(ctx, http.MethodGet, address, nil, access)
 	if err != nil {
 		return 0, "", err
 	}
-	_, rest, _ := strings.Cut(res.Header.Get("WWW-Authenticate"), `error="`)
+	_, rest, _ := strings.Cut(a.Header.Get("WWW-Authenticate"), `error="`)
 	code, _, _ = strings.Cut(rest, `"`)
-	return res.StatusCode, code, nil
+	return a.Status, code, nil
 }
 
 // Listen reads an event stream until it ends and calls event for each event in
-// it. It returns whether the stream was opened at all.
-func (h Hand) Listen(ctx context.Context, address string, access Bearer, event func(name, data string)) (bool, error) {
+// it. It is no error if the stream was opened and ended in order.
+func (h Hand) Listen(ctx context.Context, address string, access Bearer, event func(name, data string)) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return false, fmt.Errorf("make request: %w", err)
+		return fmt.Errorf("make request: %w", err)
 	}
 	r.Header.Set("User-Agent", h.Agent)
 	r.Header.Set("Accept", "text/event-stream")
 	r.Header.Set("Authorization", "Bearer "+access.Reveal())
 	res, err := h.http.Do(r)
 	if err != nil {
-		return false, err
+		return err
 	}
-	defer res.Body.Close() //nolint:errcheck // it was read as far as it went
+	defer res.Body.Close() // it was read as far as it went
 	if res.StatusCode != http.StatusOK {
-		return false, fmt.Errorf("status %d", res.StatusCode)
+		return fmt.Errorf("status %d", res.StatusCode)
 	}
 	name := ""
 	lines := bufio.NewScanner(res.Body)
@@ -241,5 +248,5 @@ func (h Hand) Listen(ctx context.Context, address string, access Bearer, event f
 			event(name, v)
 		}
 	}
-	return true, lines.Err()
+	return lines.Err()
 }

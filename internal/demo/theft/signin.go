@@ -37,13 +37,13 @@ func (s *Page) metadata(ctx context.Context) (oauth.Metadata, error) {
 	if s.meta.Issuer != "" {
 		return s.meta, nil
 	}
-	res, b, err := s.hands[victim].Ask(ctx, http.MethodGet, s.Issuer+"/.well-known/oauth-authorization-server", nil, party.Bearer{})
+	a, err := s.hands[victim].Ask(ctx, http.MethodGet, s.Issuer+"/.well-known/oauth-authorization-server", nil, party.Bearer{})
 	if err != nil {
 		return oauth.Metadata{}, fmt.Errorf("read metadata: %w", err)
 	}
 	var m oauth.Metadata
-	if res.StatusCode != http.StatusOK || json.Unmarshal(b, &m) != nil {
-		return oauth.Metadata{}, fmt.Errorf("read metadata: status %d", res.StatusCode)
+	if a.Status != http.StatusOK || json.Unmarshal(a.Body, &m) != nil {
+		return oauth.Metadata{}, fmt.Errorf("read metadata: status %d", a.Status)
 	}
 	if m.Issuer != s.Issuer { // RFC 8414, section 3.3
 		return oauth.Metadata{}, errors.New("read metadata: other issuer")
@@ -159,8 +159,8 @@ func (s *Page) nameOf(ctx context.Context, endpoint string, access party.Bearer)
 		Given    string `json:"given_name"`
 		Username string `json:"preferred_username"`
 	}
-	res, b, err := s.hands[victim].Ask(ctx, http.MethodGet, endpoint, nil, access)
-	if err == nil && res.StatusCode == http.StatusOK && json.Unmarshal(b, &who) == nil {
+	a, err := s.hands[victim].Ask(ctx, http.MethodGet, endpoint, nil, access)
+	if err == nil && a.Status == http.StatusOK && json.Unmarshal(a.Body, &who) == nil {
 		for _, name := range []string{who.Given, who.Username} {
 			if name != "" {
 				return name
@@ -177,7 +177,7 @@ func (s *Page) again(w http.ResponseWriter, r *http.Request) {
 		defer v.acting.Unlock()
 		h := v.held(victim)
 		if meta, err := s.metadata(r.Context()); err == nil && !h.refresh.None() && h.refused == "" {
-			_, _, err := s.hands[victim].Ask(r.Context(), http.MethodPost, meta.RevocationEndpoint, url.Values{
+			_, err := s.hands[victim].Ask(r.Context(), http.MethodPost, meta.RevocationEndpoint, url.Values{
 				"client_id": {s.ClientID}, "token": {h.refresh.Reveal()}, "token_type_hint": {"refresh_token"},
 			}, party.Bearer{})
 			if err != nil {

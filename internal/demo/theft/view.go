@@ -98,7 +98,7 @@ func (s *Page) show(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("X-Frame-Options", "DENY")
-	w.Write(b.Bytes()) //nolint:errcheck // the client is gone: it can ask again
+	w.Write(b.Bytes()) // the client is gone: it can ask again
 }
 
 // policy allows our style sheet and our script, calls to ourselves, and forms
@@ -136,7 +136,7 @@ func (s *Page) live(w http.ResponseWriter, r *http.Request) {
 	}
 	web.NoStore(w)
 	w.Header().Set("Content-Type", "application/json")
-	w.Write(b) //nolint:errcheck // the client is gone: it can ask again
+	w.Write(b) // the client is gone: it can ask again
 }
 
 // state names what the page shows, but for what the script counts itself; v.mu

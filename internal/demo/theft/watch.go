@@ -61,7 +61,7 @@ func (s *Page) follow(ctx context.Context, v *visitor, p side, st *stream, acces
 	if closed {
 		return
 	}
-	_, err := s.hands[p].Listen(ctx, s.URL+"/stream", access, func(name, data string) {
+	err := s.hands[p].Listen(ctx, s.URL+"/stream", access, func(name, data string) {
 		now := time.Now()
 		v.mu.Lock()
 		defer v.mu.Unlock()
