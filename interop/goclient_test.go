@@ -34,6 +34,7 @@ func TestGoOIDC(t *testing.T) {
 	s := start(t, options{})
 	for _, id := range []string{"demo-spa", "demo-web"} {
 		t.Run(id, func(t *testing.T) {
+			s := s.in(t)
 			c := newGoClient(t, s, id)
 			p := newPerson(t, s)
 			token, idToken := c.signIn(p)

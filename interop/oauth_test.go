@@ -169,14 +169,39 @@ const (
 	allScopes = "openid profile email offline_access orders:read"
 )
 
+// asking returns the address of an authorization request of a client.
+func (s *server) asking(c registration) string {
+	s.t.Helper()
+	return s.metadata().Authorize + "?" + url.Values{
+		"client_id": {c.ID}, "redirect_uri": {callback}, "response_type": {"code"}, "scope": {allScopes},
+		"state": {"s"}, "code_challenge": {challenge()}, "code_challenge_method": {"S256"},
+	}.Encode()
+}
+
+// isSignedIn reports whether the person's browser is signed in, by asking
+// silently as a client does.
+func (p *person) isSignedIn(c registration) bool {
+	p.t.Helper()
+	v := p.open(p.s.asking(c) + "&prompt=none")
+	if v.away == nil {
+		p.t.Fatalf("prompt=none shows a page (%d):\n%s", v.status, v.body)
+	}
+	switch got := v.away.Query(); {
+	case got.Get("error") == "login_required":
+		return false
+	case got.Get("code") != "":
+		p.s.secret(got.Get("code"))
+		return true
+	default:
+		p.t.Fatalf("prompt=none answers error %q", got.Get("error"))
+		return false
+	}
+}
+
 // code signs a person in to a client and returns the code that the client got.
 func (s *server) code(p *person, c registration, username string) string {
 	s.t.Helper()
-	v := url.Values{
-		"client_id": {c.ID}, "redirect_uri": {callback}, "response_type": {"code"}, "scope": {allScopes},
-		"state": {"s"}, "code_challenge": {challenge()}, "code_challenge_method": {"S256"},
-	}
-	got := p.authorize(s.metadata().Authorize+"?"+v.Encode(), username).Query()
+	got := p.authorize(s.asking(c), username).Query()
 	if got.Get("code") == "" || got.Get("state") != "s" || got.Get("iss") != s.Issuer {
 		s.t.Fatalf("authorization answer: error %q, state %q, iss %q", got.Get("error"), got.Get("state"), got.Get("iss"))
 	}

@@ -79,16 +79,16 @@ func TestTheftEndsWithinASecond(t *testing.T) {
 			{"AttemptKeys", strict, 1},
 		} {
 			for _, order := range []string{"ThiefFirst", "VictimFirst"} {
-				t.Run(story.name+order, func(t *testing.T) { theft(t, s, story.client, order == "ThiefFirst", story.ahead) })
+				t.Run(story.name+order, func(t *testing.T) { theft(t, s.in(t), story.client, order == "ThiefFirst", story.ahead) })
 			}
 		}
 	})
 }
 
 func theft(t *testing.T, s *server, c registration, thiefFirst bool, ahead int) {
-	person := newPerson(t, s)
-	victim := &holder{name: "victim", tokens: s.tokens(person, c, "ada")}
-	other := &holder{name: "victim's other device", tokens: s.tokens(newPerson(t, s), c, "ada")}
+	here, there := newPerson(t, s), newPerson(t, s) // the browsers on two devices
+	victim := &holder{name: "victim", tokens: s.tokens(here, c, "ada")}
+	other := &holder{name: "victim's other device", tokens: s.tokens(there, c, "ada")}
 	thief := &holder{name: "thief", tokens: victim.tokens} // copied
 	first, second := victim, thief
 	if thiefFirst {
@@ -115,6 +115,12 @@ func theft(t *testing.T, s *server, c registration, thiefFirst bool, ahead int) 
 	}
 	for _, h := range []*holder{victim, thief} {
 		s.refused("refresh by the "+h.name, s.post(s.metadata().Token, c, renewal(h.tokens.Refresh)), "invalid_grant")
+	}
+	if here.isSignedIn(c) {
+		t.Error("the session on the device whose token was copied lives on")
+	}
+	if !there.isSignedIn(c) {
+		t.Error("the session on the other device has ended")
 	}
 	select {
 	case <-other.over:
