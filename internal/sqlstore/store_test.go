@@ -1,6 +1,7 @@
 package sqlstore_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,7 +27,18 @@ import (
 	"github.com/fastbind/fastbind/internal/sqlstore"
 )
 
-func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+// TestMain runs the tests, or, in a process that a test has started, what that
+// test wants from another process.
+func TestMain(m *testing.M) {
+	if os.Getenv("FASTBIND_TEST_CHILD") == "1" {
+		if err := runChild(os.Args[1], os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(pgtest.Main(m))
+}
 
 // An engine makes databases of one kind.
 type engine struct {

@@ -88,6 +88,9 @@ type fileLock struct {
 
 // Lock waits for the lock, at most a minute.
 func (l *fileLock) Lock(ctx context.Context, _ *sql.DB) error {
+	if err := createPrivate(l.path); err != nil {
+		return err
+	}
 	pool, err := sql.Open("sqlite", sqliteName(l.path, "busy_timeout(60000)"))
 	if err != nil {
 		return err
