@@ -29,7 +29,7 @@ import (
 var update = flag.Bool("update", false, "write deps.txt anew")
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"fastbind": fastbind.Main})
+	testscript.Main(tests{m}, map[string]func(){"fastbind": fastbind.Main})
 }
 
 // TestScripts runs the scripts in testdata/script. Besides the commands that

@@ -57,10 +57,10 @@ type journal struct {
 	lines []string
 }
 
-func (j *journal) add(format string, args ...any) {
+func (j *journal) add(line string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.lines = append(j.lines, fmt.Sprintf(format, args...))
+	j.lines = append(j.lines, line)
 }
 
 func (j *journal) index(line string) int {
