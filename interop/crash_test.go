@@ -52,10 +52,11 @@ func TestN118KillInTheMiddle(t *testing.T) {
 		a := &arena{t: t, s: s, token: s.metadata().Token, up: make(chan struct{})}
 		close(a.up)
 		t.Cleanup(func() { a.s.stop() })
-		spa, web := s.client(t, "demo-spa"), s.client(t, "demo-web")
+		// For one of them nothing but the attempt key tells a retry from a theft.
+		spa, strict := s.client(t, "demo-spa"), s.strict()
 		var work sync.WaitGroup
 		for i := range honest {
-			c := []registration{spa, web}[i%2]
+			c := []registration{spa, strict}[i%2]
 			f := &family{a: a, c: c, tokens: s.tokens(newPerson(t, s), c, "ada"), seen: map[string]bool{}}
 			var err error
 			if f.generation, err = f.tokens.generation(); err != nil {

@@ -50,6 +50,14 @@ func (s *server) register(args ...string) registration {
 	return c
 }
 
+// strict registers a client that sends attempt keys: there is no overlap, and the
+// first replay of a parent without its key is theft.
+func (s *server) strict() registration {
+	s.t.Helper()
+	return s.register("strict-spa", "--public", "--policy", "spa", "--redirect-uri", "http://127.0.0.1/callback", "--trusted",
+		"--scope", allScopes, "--audience", "demo-api", "--sends-attempt-keys")
+}
+
 // startAPI starts an API behind the guard, as in the demo, that ends with the
 // test, and returns its address.
 func startAPI(t testing.TB, issuer string, id registration) string {

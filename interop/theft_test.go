@@ -65,10 +65,7 @@ func (h *holder) renew(s *server, c registration) {
 func TestTheftEndsWithinASecond(t *testing.T) {
 	databases(t, func(t *testing.T, o options) {
 		s := start(t, o)
-		// Of a client with attempt keys the first replay of a parent is
-		// theft: there is no overlap.
-		strict := s.register("strict-spa", "--public", "--policy", "spa", "--redirect-uri", "http://127.0.0.1/callback", "--trusted",
-			"--scope", allScopes, "--audience", "demo-api", "--sends-attempt-keys")
+		strict := s.strict()
 		for _, story := range []struct {
 			name   string
 			client registration
