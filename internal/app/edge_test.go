@@ -32,7 +32,7 @@ func open(t *testing.T, o apptest.Options) *world {
 	w := &world{Server: apptest.Start(t, o)}
 	w.subject = w.Person("ada")
 	w.Register("spa", false, client.Meta{
-		Name: "Single page", RedirectURIs: []string{"http://127.0.0.1/callback"}, GrantTypes: []string{"authorization_code", "refresh_token"},
+		Name: "Single page", RedirectURIs: []string{"http://127.0.0.1/callback"}, PostLogoutRedirectURIs: []string{"http://127.0.0.1/bye"}, GrantTypes: []string{"authorization_code", "refresh_token"},
 		Scopes: []string{"openid", "orders:read"}, Audiences: []string{"orders"}, Trusted: true, Policy: "spa",
 	})
 	w.spa = apptest.App{ID: "spa", Redirect: apptest.Redirect, Scope: "openid orders:read"}
