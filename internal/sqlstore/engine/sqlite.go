@@ -5,8 +5,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
+	"path/filepath"
 	"runtime"
 	"time"
 
@@ -57,20 +59,33 @@ func (db *DB) openSQLite(ctx context.Context, path string) (err error) {
 
 // createPrivate makes sure that there is a file at path that only its owner can
 // read. SQLite gives the files beside it the same mode.
+//
+// It never opens a file that may be in use: closing it would drop the locks that
+// this process holds on it by other handles.
 func createPrivate(path string) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	info, err := os.Stat(path)
+	if err == nil && info.Mode().Perm()&0o077 != 0 {
+		return os.Chmod(path, 0o600)
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*") // has the mode 0600
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
+	if err := f.Close(); err != nil {
 		return err
 	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return f.Chmod(0o600)
+	linked := os.Link(f.Name(), path)
+	if err := os.Remove(f.Name()); err != nil || linked == nil || errors.Is(linked, fs.ErrExist) {
+		return err // there is a file: ours, or somebody else was faster
 	}
-	return nil
+	// The file system knows no links.
+	if f, err = os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600); err == nil {
+		return f.Close()
+	}
+	return err
 }
 
 // sqliteName returns the data source name of a file whose connections begin
