@@ -55,6 +55,7 @@ fmt: $(GOLANGCI) ## Format all files.
 .PHONY: lint
 lint: $(GOLANGCI) ## Run go vet, the modernizers, staticcheck and the other linters.
 	$(GO) vet ./...
+	cd interop && $(GO) vet ./...
 	$(GO) fix -diff ./...
 	$(GOLANGCI) config verify
 	$(GOLANGCI) run
@@ -64,6 +65,7 @@ tidy: ## Say whether the module files are in order.
 	$(GO) mod tidy -diff
 	$(GO) mod verify
 	cd tools && $(GO) mod tidy -diff
+	cd interop && $(GO) mod tidy -diff
 
 .PHONY: generate
 generate: $(BIN)/templ ## Write all generated files anew.

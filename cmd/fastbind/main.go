@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"regexp"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -110,7 +111,7 @@ func run(ctx context.Context, args []string, c console) int {
 		fmt.Fprintf(c.err, "fastbind: %v\n", err)
 		return exitFailed
 	}
-	line, err := parser.Parse(args)
+	line, err := parser.Parse(afterFlags(args))
 	if said {
 		return exitOK
 	}
@@ -131,4 +132,24 @@ func run(ctx context.Context, args []string, c console) int {
 		return exitUsage
 	}
 	return exitFailed
+}
+
+// keyID is the form of the identifier of a key: a SHA-256 thumbprint.
+var keyID = regexp.MustCompile(`^-[0-9A-Za-z_-]{42}$`)
+
+// afterFlags puts identifiers of keys that begin with a dash where they are not
+// taken for flags. No flag has their length.
+func afterFlags(args []string) []string {
+	var flags, ids []string
+	for _, a := range args {
+		if keyID.MatchString(a) {
+			ids = append(ids, a)
+		} else {
+			flags = append(flags, a)
+		}
+	}
+	if len(ids) == 0 {
+		return args
+	}
+	return append(append(flags, "--"), ids...)
 }
