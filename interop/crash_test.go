@@ -111,10 +111,12 @@ func (a *arena) round(round int, c registration) {
 	close(a.up)
 	a.mu.Unlock()
 	s.refused("refresh of what was revoked before the kill", s.post(a.token, c, renewal(doomed.Refresh)), "invalid_grant")
-	s.until(time.Now(), "the API takes what was revoked before the kill", func() bool {
+	d := s.until(time.Now(), "the API takes what was revoked before the kill", func() bool {
 		return s.get(s.API+"/me", doomed.Access).status == http.StatusUnauthorized
 	})
+	t.Logf("the API refused what was revoked before the kill %s after the restart", d.Round(time.Millisecond))
 	again := s.post(a.token, c, redemption(code))
+	t.Logf("redemption at the kill: %d; again after it: %d", redeemed.status, again.status)
 	switch {
 	case redeemed.status == http.StatusOK:
 		s.refused("second redemption of a code", again, "invalid_grant")

@@ -31,21 +31,23 @@ type endpoints struct {
 }
 
 func TestGoOIDC(t *testing.T) {
-	s := start(t, options{})
-	for _, id := range []string{"demo-spa", "demo-web"} {
-		t.Run(id, func(t *testing.T) {
-			s := s.in(t)
-			c := newGoClient(t, s, id)
-			p := newPerson(t, s)
-			token, idToken := c.signIn(p)
-			c.userInfo(token, idToken.Subject)
-			token = c.refresh(token)
-			c.introspect(token, idToken.Subject)
-			c.api(token, idToken.Subject)
-			c.revoke(token)
-			c.signOut(p)
-		})
-	}
+	databases(t, func(t *testing.T, o options) {
+		s := start(t, o)
+		for _, id := range []string{"demo-spa", "demo-web"} {
+			t.Run(id, func(t *testing.T) {
+				s := s.in(t)
+				c := newGoClient(t, s, id)
+				p := newPerson(t, s)
+				token, idToken := c.signIn(p)
+				c.userInfo(token, idToken.Subject)
+				token = c.refresh(token)
+				c.introspect(token, idToken.Subject)
+				c.api(token, idToken.Subject)
+				c.revoke(token)
+				c.signOut(p)
+			})
+		}
+	})
 }
 
 func newGoClient(t *testing.T, s *server, id string) *goClient {

@@ -38,8 +38,8 @@ func badPage(t testing.TB) string {
 
 // faults finds what is wrong with a page for everybody: no single heading or
 // main part, no language or title, a field without a label, text that runs out
-// of a narrow window, text of too little contrast (WCAG 2.2, 1.4.3), and targets
-// that are too small to hit (2.5.8).
+// of a narrow window, ordinary words that are torn apart, text of too little
+// contrast (WCAG 2.2, 1.4.3), and targets that are too small to hit (2.5.8).
 const faults = `(() => {
 	const all = []
 	const one = (css) => { const n = document.querySelectorAll(css).length; if (n !== 1) all.push(n + ' of ' + css) }
@@ -70,6 +70,11 @@ const faults = `(() => {
 		const ratio = (a + 0.05) / (b + 0.05)
 		const size = parseFloat(style.fontSize)
 		const large = size >= 24 || (size >= 18.66 && +style.fontWeight >= 700)
+		for (const word of e.closest('code') ? [] : n.data.matchAll(/\p{L}{3,14}/gu)) {
+			const r = document.createRange()
+			r.setStart(n, word.index); r.setEnd(n, word.index + word[0].length)
+			if (new Set([...r.getClientRects()].map((x) => Math.round(x.top))).size > 1) all.push('torn apart: ' + word[0])
+		}
 		if (ratio < (large ? 3 : 4.5)) all.push('contrast ' + ratio.toFixed(2) + ': ' + n.data.trim().slice(0, 40))
 	}
 	for (const e of document.querySelectorAll('main button, main input:not([type=hidden]), main a.button, main li > a')) {

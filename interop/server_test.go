@@ -167,7 +167,6 @@ func (s *server) begin() {
 	s.cmd = exec.Command(binary, append(args, "--listen", s.listen)...)
 	s.cmd.Env = append(environment(), more...)
 	s.cmd.Stderr = s.stderr
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
