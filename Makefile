@@ -38,7 +38,7 @@ unit: ## Run the tests of the main module, on SQLite and PostgreSQL.
 
 .PHONY: interop
 interop: ## Run the tests with other people's clients and a browser.
-	scripts/need.sh chromium node
+	scripts/need.sh chromium node postgresql
 	scripts/interop.sh
 
 .PHONY: check
