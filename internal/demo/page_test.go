@@ -157,9 +157,30 @@ func wants(t *testing.T, a *apptest.Answer, texts ...string) {
 	}
 }
 
-func TestStories(t *testing.T) {
+// TestDemo tests one server with everything.
+func TestDemo(t *testing.T) {
 	t.Parallel()
 	w := startWhole(t)
+	for name, test := range map[string]func(*testing.T, whole){
+		"Stories":            stories,
+		"HonestMishapsHeal":  honestMishapsHeal,
+		"OverlapIsSeen":      overlapIsSeen,
+		"PageIsLocked":       pageIsLocked,
+		"PageRefuses":        pageRefuses,
+		"CallbackRefuses":    callbackRefuses,
+		"VisitorsAreApart":   visitorsAreApart,
+		"LiveCountsTicks":    liveCountsTicks,
+		"Theft":              theft,
+		"ServiceReadsOrders": serviceReadsOrders,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, w)
+		})
+	}
+}
+
+func stories(t *testing.T, w whole) {
 	for _, c := range []struct {
 		story string
 		wants []string
@@ -200,9 +221,7 @@ func TestStories(t *testing.T) {
 	}
 }
 
-func TestHonestMishapsHeal(t *testing.T) {
-	t.Parallel()
-	w := startWhole(t)
+func honestMishapsHeal(t *testing.T, w whole) {
 	b := w.browser(t)
 	b.signIn("bob")
 	for i, what := range []string{"two-tabs", "lost-answer", "tabs", "lost"} {
@@ -215,11 +234,9 @@ func TestHonestMishapsHeal(t *testing.T) {
 	wants(t, b.do("renew"), "Bob renews: generation 5 → 6.")
 }
 
-// TestOverlapIsSeen: a thief who is one step behind gets what a second tab gets,
+// overlapIsSeen: a thief who is one step behind gets what a second tab gets,
 // and it is recorded.
-func TestOverlapIsSeen(t *testing.T) {
-	t.Parallel()
-	w := startWhole(t)
+func overlapIsSeen(t *testing.T, w whole) {
 	b := w.browser(t)
 	b.signIn("ada")
 	b.do("steal")
@@ -227,9 +244,7 @@ func TestOverlapIsSeen(t *testing.T) {
 	wants(t, b.do("thief-renew"), "One family, two holders", "That is the same successor", "An event is recorded", ">replay</code>")
 }
 
-func TestPageIsLocked(t *testing.T) {
-	t.Parallel()
-	w := startWhole(t)
+func pageIsLocked(t *testing.T, w whole) {
 	a := w.browser(t).open("/")
 	for _, name := range []string{"Content-Security-Policy", "X-Frame-Options", "Cross-Origin-Opener-Policy", "X-Content-Type-Options", "Referrer-Policy"} {
 		if a.Header.Get(name) == "" {
@@ -245,9 +260,7 @@ func TestPageIsLocked(t *testing.T) {
 	}
 }
 
-func TestPageRefuses(t *testing.T) {
-	t.Parallel()
-	w := startWhole(t)
+func pageRefuses(t *testing.T, w whole) {
 	signedIn := w.browser(t)
 	signedIn.signIn("ada")
 	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
@@ -300,11 +313,9 @@ func TestPageRefuses(t *testing.T) {
 	}
 }
 
-// TestCallbackRefuses: an answer is taken only by the browser that asked, from
+// callbackRefuses: an answer is taken only by the browser that asked, from
 // the server that it asked, and once.
-func TestCallbackRefuses(t *testing.T) {
-	t.Parallel()
-	w := startWhole(t)
+func callbackRefuses(t *testing.T, w whole) {
 	for name, change := range map[string]func(url.Values){
 		"OtherState":  func(q url.Values) { q.Set("state", apptest.Random()) },
 		"NoState":     func(q url.Values) { q.Del("state") },
@@ -342,10 +353,8 @@ func TestCallbackRefuses(t *testing.T) {
 	}
 }
 
-// TestVisitorsAreApart: what one browser does, another does not see.
-func TestVisitorsAreApart(t *testing.T) {
-	t.Parallel()
-	w := startWhole(t)
+// visitorsAreApart: what one browser does, another does not see.
+func visitorsAreApart(t *testing.T, w whole) {
 	ada, bob := w.browser(t), w.browser(t)
 	ada.signIn("ada")
 	bob.signIn("bob")
@@ -354,10 +363,8 @@ func TestVisitorsAreApart(t *testing.T) {
 	wants(t, w.browser(t).open("/"), "Sign in as Ada")
 }
 
-// TestLiveCountsTicks: the page's stream goes on, and the script hears of it.
-func TestLiveCountsTicks(t *testing.T) {
-	t.Parallel()
-	w := startWhole(t)
+// liveCountsTicks: the page's stream goes on, and the script hears of it.
+func liveCountsTicks(t *testing.T, w whole) {
 	b := w.browser(t)
 	b.signIn("ada")
 	ticked := regexp.MustCompile(`"victim":[2-9]`)

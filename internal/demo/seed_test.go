@@ -34,7 +34,7 @@ func stores(t *testing.T) demo.Stores {
 	if _, err := db.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return demo.Stores{Clients: db.Clients(), Accounts: &account.Directory{Store: db.Accounts(), Hasher: &account.Hasher{}}}
+	return demo.Stores{Clients: db.Clients(), Accounts: &account.Directory{Store: db.Accounts(), Hasher: &account.Hasher{MemoryKiB: 64, Passes: 1}}}
 }
 
 func seed(t *testing.T, s demo.Stores, file string) demo.Facts {

@@ -47,12 +47,10 @@ type holder struct {
 	stream <-chan [2]string
 }
 
-// TestTheft plays both stories from outside: whoever is second is noticed, and
+// theft plays both stories from outside: whoever is second is noticed, and
 // within a second whatever either party holds is refused by every part of the
 // API.
-func TestTheft(t *testing.T) {
-	t.Parallel()
-	w := startWhole(t)
+func theft(t *testing.T, w whole) {
 	for name, thiefFirst := range map[string]bool{"VictimFirst": false, "ThiefFirst": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -127,10 +125,8 @@ func (w whole) checkEvent(t *testing.T, access string) {
 	}
 }
 
-// TestServiceReadsOrders: client credentials are good for the API too.
-func TestServiceReadsOrders(t *testing.T) {
-	t.Parallel()
-	w := startWhole(t)
+// serviceReadsOrders: client credentials are good for the API too.
+func serviceReadsOrders(t *testing.T, w whole) {
 	for _, c := range w.demo.Facts.Clients {
 		if c.ID != "demo-service" {
 			continue

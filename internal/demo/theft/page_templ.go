@@ -298,7 +298,7 @@ func signedIn(d view) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		if d.result == nil {
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 22, "<section aria-labelledby=\"stories\"><h2 id=\"stories\">Watch a theft</h2><p class=\"soft\">Two ways in which it can go. Nothing is played: each step is a request to the server.</p><div class=\"two\">")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 22, "<section aria-labelledby=\"stories\"><h2 id=\"stories\">Watch a theft</h2><p class=\"soft\">Two ways in which it can go. Every step is a request to the server, as real as anybody’s.</p><div class=\"two\">")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
