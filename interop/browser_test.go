@@ -2,6 +2,7 @@ package interop_test
 
 import (
 	"fmt"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -150,7 +151,7 @@ func TestBrowserFormPost(t *testing.T) {
 	a := newApp(t)
 	b := newTab(t)
 	b.do(chromedp.Navigate(a.ask(s, "demo-spa", "posted", map[string]string{"response_mode": "form_post"})))
-	b.fill("ada", s.password(t, "ada"))
+	b.fill("bob", s.password(t, "bob"))
 	b.do(chromedp.WaitVisible(arrived))
 	got := a.wait("posted")
 	if got.method != "POST" || got.fields.Get("code") == "" || got.fields.Get("iss") != s.Issuer {
@@ -215,6 +216,23 @@ func TestBrowserSignOut(t *testing.T) {
 	b.do(chromedp.Navigate(a.ask(s, "demo-spa", "silent", map[string]string{"prompt": "none"})), chromedp.WaitVisible(arrived))
 	if got := a.wait("silent").fields.Get("error"); got != "login_required" {
 		t.Errorf("prompt=none after the sign-out: %q", got)
+	}
+
+	// An app signs the person out and has them come back.
+	b.do(chromedp.Navigate(a.ask(s, "demo-spa", "again", nil)))
+	b.fill("ada", s.password(t, "ada"))
+	b.do(chromedp.WaitVisible(arrived))
+	k = s.held(s.post(s.metadata().Token, s.client(t, "demo-spa"), at(a.address, redemption(a.code(s, "again")))))
+	b.do(chromedp.Navigate(end + "?" + url.Values{
+		"id_token_hint": {k.ID}, "post_logout_redirect_uri": {a.home()}, "state": {"bye"},
+	}.Encode()))
+	if strings.HasPrefix(read(b, chromedp.Location()), s.Issuer) {
+		b.do(chromedp.Click(submit))
+	}
+	b.do(chromedp.WaitVisible(arrived))
+	a.wait("bye")
+	if got := read(b, chromedp.Location()); got != a.home()+"?state=bye" {
+		t.Errorf("the sign-out leads to %s", got)
 	}
 }
 

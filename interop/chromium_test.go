@@ -67,7 +67,7 @@ func closeChromium() error {
 // about fails the test.
 type tab struct {
 	t   testing.TB
-	ctx context.Context
+	ctx context.Context //nolint:containedctx // it is what chromedp calls the tab
 
 	mu       sync.Mutex
 	problems []string

@@ -110,7 +110,7 @@ func (a *arena) round(round int, c registration) {
 	a.s = s
 	close(a.up)
 	a.mu.Unlock()
-	s.refused("refresh of what was revoked before the kill", s.post(a.token, c, renewal(doomed.Refresh)), "invalid_grant")
+	s.refused("refresh of what was revoked before the kill", s.post(a.token, c, renewal(doomed.Refresh)))
 	d := s.until(time.Now(), "the API takes what was revoked before the kill", func() bool {
 		return s.get(s.API+"/me", doomed.Access).status == http.StatusUnauthorized
 	})
@@ -119,12 +119,12 @@ func (a *arena) round(round int, c registration) {
 	t.Logf("redemption at the kill: %d; again after it: %d", redeemed.status, again.status)
 	switch {
 	case redeemed.status == http.StatusOK:
-		s.refused("second redemption of a code", again, "invalid_grant")
+		s.refused("second redemption of a code", again)
 	case again.status == http.StatusOK: // nothing of the first was stored
 		s.held(again)
-		s.refused("third redemption of a code", s.post(a.token, c, redemption(code)), "invalid_grant")
+		s.refused("third redemption of a code", s.post(a.token, c, redemption(code)))
 	default: // it was stored, and the answer was lost
-		s.refused("redemption whose answer was lost", again, "invalid_grant")
+		s.refused("redemption whose answer was lost", again)
 	}
 }
 
@@ -167,14 +167,14 @@ func (f *family) once() error {
 	for try := 1; ; try++ {
 		s := f.a.running()
 		r, err := post(f.a.t.Context(), f.a.token, f.c, renewal(f.tokens.Refresh), h)
-		if err != nil || r.status == http.StatusServiceUnavailable {
-			if f.a.finished.Load() || f.a.t.Context().Err() != nil {
-				return nil
-			}
+		unanswered := err != nil || r.status == http.StatusServiceUnavailable
+		switch {
+		case unanswered && f.a.finished.Load():
+			return nil
+		case unanswered:
 			<-time.After(time.Duration(try) * time.Millisecond)
 			continue
-		}
-		if r.status != http.StatusOK {
+		case r.status != http.StatusOK:
 			return fmt.Errorf("try %d: %d %s", try, r.status, r.code())
 		}
 		var k tokens

@@ -22,10 +22,12 @@ func (s *server) furnish() {
 		s.API, s.Users, s.Clients = s.set.API, s.set.Users, s.set.Clients
 		return
 	}
-	ada := user{"ada", "ada-of-the-tests-password"}
-	s.command(ada.Password+"\n", "user", "create", ada.Username, "--password-stdin", "--json",
-		"--claim", "email=ada@example.com", "--claim", "email_verified=true")
-	s.Users = []user{ada}
+	for _, name := range []string{"ada", "bob"} {
+		u := user{name, name + "-of-the-tests-password"}
+		s.command(u.Password+"\n", "user", "create", u.Username, "--password-stdin", "--json",
+			"--claim", "email="+name+"@example.com", "--claim", "email_verified=true")
+		s.Users = append(s.Users, u)
+	}
 	app := []string{
 		"--redirect-uri", "http://127.0.0.1/callback", "--post-logout-redirect-uri", "http://127.0.0.1/", "--trusted",
 		"--scope", allScopes, "--audience", "demo-api", "--apis-report-use",
