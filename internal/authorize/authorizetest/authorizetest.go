@@ -116,14 +116,19 @@ func fullCountsPending(t *testing.T, s authorize.Store) {
 
 func fullIsExact(t *testing.T, s authorize.Store) {
 	const limit = 5
-	if won := together(func(i int) bool {
-		err := s.Push(t.Context(), request("c", byte(i)), epoch, limit)
-		if err != nil && !errors.Is(err, authorize.ErrFull) {
-			t.Error(err)
+	for round := range byte(10) {
+		client := strconv.Itoa(int(round))
+		if won := together(func(i int) bool {
+			p := request(client, byte(i))
+			p.Digest[1] = round
+			err := s.Push(t.Context(), p, epoch, limit)
+			if err != nil && !errors.Is(err, authorize.ErrFull) {
+				t.Error(err)
+			}
+			return err == nil
+		}); won != limit {
+			t.Errorf("%d requests at once were stored, want %d", won, limit)
 		}
-		return err == nil
-	}); won != limit {
-		t.Errorf("%d requests at once were stored, want %d", won, limit)
 	}
 }
 
