@@ -2,14 +2,13 @@ package bench_test
 
 import (
 	"bufio"
+	"database/sql"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
-
-	"database/sql"
 
 	"github.com/fastbind/fastbind/internal/apptest"
 	"github.com/fastbind/fastbind/internal/client"

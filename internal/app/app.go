@@ -172,6 +172,7 @@ func (a *App) observe(e revoke.Entry) {
 		case a.reload <- struct{}{}:
 		default: // a reload waits already
 		}
+	default: // the rest is for whoever verifies
 	}
 }
 

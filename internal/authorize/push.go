@@ -113,7 +113,7 @@ func tooMany(wait time.Duration) *oauth.Error {
 
 // pulled returns the parameters of the pushed request that p refers to. What
 // else p holds is not looked at, but for client_id (RFC 9126, section 4).
-func (h *Handler) pulled(ctx context.Context, p web.Params, q *request, cl client.Client, now time.Time) (web.Params, error) {
+func (h *Handler) pulled(ctx context.Context, p web.Params, q *request, cl client.Client) (web.Params, error) {
 	bad := func() (web.Params, error) {
 		return p, onPage(oauth.InvalidRequestURI, "the request is unknown, has expired or was completed before: go back to the app and begin again")
 	}

@@ -93,7 +93,7 @@ func (h *Handler) read(ctx context.Context, p web.Params, repeated error, now ti
 		return nil, err
 	}
 	if strings.HasPrefix(p.Get("request_uri"), oauth.RequestURIPrefix) {
-		if p, err = h.pulled(ctx, p, q, cl, now); err != nil {
+		if p, err = h.pulled(ctx, p, q, cl); err != nil {
 			return nil, err
 		}
 		repeated = nil

@@ -94,8 +94,9 @@ func (h *Handler) refreshToken(ctx context.Context, q *request) (response, error
 			return response{}, wrongScope()
 		case refresh.WrongTarget:
 			return response{}, wrongTarget()
+		default:
+			return response{}, invalidGrant(errors.New(string(res.Why)))
 		}
-		return response{}, invalidGrant(errors.New(string(res.Why)))
 	}
 	f := &res.Family
 	scope, err := narrowed(q.Fields("scope"), f.Scope, wrongScope())
