@@ -225,6 +225,8 @@ func (s *Page) call(ctx context.Context, v *visitor, p side) error {
 		e.text, e.tone = "The thief reads "+v.name+"’s orders.", warn
 	case status == http.StatusOK:
 		e.text = v.name + " reads the orders."
+	case status == http.StatusUnauthorized && v.end == nil && !e.at.Before(h.expires):
+		e.text, e.tone = v.called(p)+" calls the API with an access token that has run out: it is time to renew.", warn
 	case status == http.StatusUnauthorized:
 		e.text, e.tone = v.called(p)+" calls the API and is refused.", bad
 	default:

@@ -166,7 +166,7 @@ func (s *Page) view(v *visitor, now time.Time) view {
 		d.now = v.danger()
 	default:
 		d.now = headline{
-			v.name + " is signed in", "One family of tokens, one holder. Each renewal hands out the next generation; older ones are worth nothing.", good,
+			v.name + " is signed in", "One family of tokens, one holder. Each renewal hands out the next generation; older ones are soon worth nothing.", good,
 		}
 	}
 	return d
