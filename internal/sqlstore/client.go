@@ -95,8 +95,8 @@ func (s clients) Delete(ctx context.Context, id string, e audit.Event) error {
 			return client.ErrNone
 		}
 		for _, text := range []string{
-			"delete from consent where client = $1",
 			"delete from code where client = $1",
+			"delete from consent where client = $1",
 			"delete from pushed where client = $1",
 		} {
 			if _, err := engine.Exec(ctx, q, text, id); err != nil {

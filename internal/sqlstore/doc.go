@@ -2,8 +2,8 @@
 // PostgreSQL: it implements the Store of every domain package, the audit trail
 // and the sweeping of what has expired. It decides nothing.
 //
-// Rows are locked in one order: client, account, session, code, family, feed
-// counter; several rows of a table by their key. A transaction that skips some
+// Rows are locked in one order: client, account, session, code, family, consent,
+// feed counter; several rows of a table by their key. A transaction that skips some
 // of them keeps the order of the others. What still collides is tried again,
 // at most three times.
 //
