@@ -84,11 +84,12 @@ const faults = `(() => {
 	return all
 })()`
 
-// look looks at the page in all the ways that people see it, and keeps pictures
-// if that was asked for.
+// look looks at the page in all the ways that people see it, down to the width of
+// a window at four times its size (WCAG 2.2, 1.4.10), and keeps pictures if that
+// was asked for.
 func (b *tab) look(name string) {
 	b.t.Helper()
-	for _, width := range []int64{360, 1280} {
+	for _, width := range []int64{320, 360, 1280} {
 		for _, scheme := range []string{"light", "dark"} {
 			call(b, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{
 				Width: width, Height: 800, DeviceScaleFactor: 1, Mobile: width < 600,
@@ -100,7 +101,9 @@ func (b *tab) look(name string) {
 			for _, f := range read(b, chromedp.Evaluate[[]string](faults)) {
 				b.t.Errorf("%s: %s", shown, f)
 			}
-			b.picture(shown)
+			if width > 320 {
+				b.picture(shown)
+			}
 		}
 	}
 }
@@ -135,6 +138,7 @@ func TestBrowserPages(t *testing.T) {
 		b.look(name)
 	}
 	const heading = chromedp.CSS("h1")
+	tries := 0
 	visit("signin-bare", s.Issuer+"/login", password)
 	visit("signin", a.ask(s, "orchard", "x", nil), password)
 	b.fill("ada", "wrong")
@@ -155,6 +159,21 @@ func TestBrowserPages(t *testing.T) {
 	visit("sign-out", end, submit)
 	b.do(chromedp.Click(submit), chromedp.WaitVisible(chromedp.Search(`//h1[contains(., "You are signed out")]`)))
 	b.look("signed-out")
+
+	p := newPerson(t, s)
+	for v := p.open(s.Issuer + "/login"); v.status != http.StatusTooManyRequests; {
+		if v = p.submit(v.form("password"), map[string]string{"username": "bob", "password": "wrong"}); v.status == http.StatusOK {
+			t.Fatal("a wrong password signs bob in")
+		}
+		if tries++; tries > 200 {
+			t.Fatalf("still asked for a password after %d wrong ones", tries)
+		}
+	}
+	t.Logf("guessing is slowed down after %d wrong passwords", tries)
+	b.do(chromedp.Navigate(a.ask(s, "orchard", "x", nil)))
+	b.fill("bob", "wrong")
+	b.do(chromedp.WaitVisible(alert))
+	b.look("limited")
 }
 
 // TestBrowserDemo plays stories on the demo page: two in which an honest user
