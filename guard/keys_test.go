@@ -231,6 +231,7 @@ func TestKeyRevoked(t *testing.T) {
 		if _, err := g.Check(get(old)); err != nil {
 			t.Fatal(err)
 		}
+		g.Check(get(forged(t, issuer, 1))) // so that no unknown key brings about a fetch for a while
 		issuer.Rotate(t, "ES256")
 		issuer.Revoke("kid", keyOf(t, old))
 		synctest.Wait()
@@ -266,3 +267,39 @@ func TestMetadataOfAnother(t *testing.T) {
 		}
 	})
 }
+
+// No redirect is followed, wherever the issuer is told to send somebody.
+func TestRedirects(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		issuer := guardtest.NewInMemory(t)
+		asked := make(chan string, 1000)
+		next := issuer.Config().HTTPClient.Transport
+		g, err := guard.New(func() guard.Config {
+			c := issuer.Config()
+			c.HTTPClient = &http.Client{Transport: transport(func(r *http.Request) (*http.Response, error) {
+				asked <- r.URL.Host
+				if !strings.HasSuffix(r.URL.Path, "/keys") {
+					return next.RoundTrip(r)
+				}
+				return &http.Response{StatusCode: http.StatusFound, Header: http.Header{"Location": {"https://evil.test/"}}, Body: http.NoBody, Request: r}, nil
+			})}
+			return c
+		}())
+		if err != nil {
+			t.Fatal(err)
+		}
+		guardtest.Run(t, g)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		for range len(asked) {
+			if host := <-asked; host != "issuer.test" {
+				t.Errorf("asked %s", host)
+			}
+		}
+	})
+}
+
+type transport func(*http.Request) (*http.Response, error)
+
+func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

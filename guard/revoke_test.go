@@ -3,6 +3,7 @@ package guard_test
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"errors"
 	"io"
 	"net/http"
@@ -251,7 +252,7 @@ func TestRevocationMeetsRequest(t *testing.T) {
 	issuer := guardtest.New(t)
 	g := issuer.Guard(t)
 	for range 50 {
-		id := issuer.Mint(guardtest.Claims{})[:60]
+		id := rand.Text()
 		token := issuer.Mint(guardtest.Claims{SessionID: id})
 		var all sync.WaitGroup
 		h := g.Require()(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -321,6 +322,10 @@ func TestFeedInterrupted(t *testing.T) {
 				}
 				issuer.Revoke("sid", "during")
 				time.Sleep(20 * time.Second)
+				if name == "OnlyPages" || name == "SilentStream" {
+					_, err := g.CheckRule(get(tokens["during"]), guard.Rule{WhenStale: guard.Deny})
+					wantRefusal(t, err, oauth.InvalidToken, guard.ErrRevoked)
+				}
 				issuer.Mend(guardtest.Stream, guardtest.Pages)
 				issuer.Revoke("sid", "after")
 				time.Sleep(20 * time.Second)
@@ -342,6 +347,42 @@ func TestFeedInterrupted(t *testing.T) {
 				synctest.Wait()
 				_, err := g.Check(get(tokens["never"]))
 				wantRefusal(t, err, oauth.InvalidToken, guard.ErrRevoked)
+			})
+		})
+	}
+}
+
+// A server that has lost its history begins its numbers anew, below those that
+// the guard knows: what it says from then on counts, and what the guard knows
+// still does.
+func TestServerLosesItsHistory(t *testing.T) {
+	t.Parallel()
+	for name, broken := range map[string][]guardtest.Endpoint{
+		"Stream": nil, "Pages": {guardtest.Stream}, "BackToStream": {guardtest.Stream, guardtest.Pages},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				issuer := guardtest.NewInMemory(t)
+				if name == "Pages" {
+					issuer.Break(http.StatusNotAcceptable, guardtest.Stream)
+				}
+				for range 10 {
+					issuer.Revoke("sid", "before")
+				}
+				g := issuer.Guard(t)
+				issuer.Break(http.StatusNotAcceptable, broken...)
+				issuer.Restart()
+				issuer.Revoke("sid", "after")
+				time.Sleep(3 * time.Second)
+				if name == "BackToStream" {
+					issuer.Mend(broken...)
+					time.Sleep(3 * time.Second)
+				}
+				for _, s := range []string{"before", "after"} {
+					_, err := g.CheckRule(get(issuer.Mint(guardtest.Claims{SessionID: s})), guard.Rule{WhenStale: guard.InsecureAllow})
+					wantRefusal(t, err, oauth.InvalidToken, guard.ErrRevoked)
+				}
 			})
 		})
 	}

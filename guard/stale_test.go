@@ -186,6 +186,7 @@ func TestIntrospectionIsShared(t *testing.T) {
 		issuer.Break(guardtest.Silent, guardtest.Introspection)
 		time.Sleep(10 * time.Second)
 		var all sync.WaitGroup
+		begun := time.Now()
 		gone, leave := context.WithCancel(t.Context())
 		all.Go(func() { g.Check(get(token).WithContext(gone)) })
 		synctest.Wait()
@@ -200,6 +201,9 @@ func TestIntrospectionIsShared(t *testing.T) {
 		all.Wait()
 		if n := issuer.Requests(guardtest.Introspection); n != 1 {
 			t.Errorf("asked %d times", n)
+		}
+		if d := time.Since(begun); d != 2*time.Second {
+			t.Errorf("the question ended after %v, with who asked first", d)
 		}
 		issuer.Mend(guardtest.Introspection)
 		for range 20 {

@@ -8,11 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fastbind/fastbind/guard/internal/revoked"
@@ -20,13 +21,14 @@ import (
 )
 
 const (
-	// firstWord is how long the feed may take for its first event, and silence
-	// for each one after: it sends one each second.
+	// firstWord is how long the stream may take for its first event, and
+	// silence for each one after: it sends one each second.
 	firstWord = 10 * time.Second
 	silence   = 3 * time.Second
 
+	// quiet is after how much silence pages are asked for beside the stream.
+	quiet     = 2 * time.Second
 	pollEvery = time.Second
-	pollFor   = 15 * time.Second // then the stream is tried again
 
 	maxEvent = 64 << 10
 	maxPage  = 32 << 20
@@ -40,14 +42,15 @@ var (
 
 // A feed follows the revocation feed of the issuer into the set.
 type feed struct {
-	i    *Issuer
-	last int64 // number of the last entry that is known
-	time int64 // up to which the list was complete, on the clock of who told it; unix milliseconds
-	live bool  // the snapshot is over: what comes now has just happened
+	i     *Issuer
+	heard atomic.Pointer[time.Time] // when the stream last said anything
+
+	mu   sync.Mutex // held while an entry or the end of a list is taken
+	last int64      // number of the last entry that is known
 }
 
 // KeepRevoked keeps the set up to date, until ctx ends: by the stream, and by
-// asking for pages while there is no stream to be had.
+// asking for pages while the stream says nothing.
 func (i *Issuer) KeepRevoked(ctx context.Context) {
 	select {
 	case <-i.Keys.loaded:
@@ -55,6 +58,10 @@ func (i *Issuer) KeepRevoked(ctx context.Context) {
 		return
 	}
 	f := &feed{i: i}
+	f.hear(i.Now())
+	var pages sync.WaitGroup
+	pages.Go(func() { f.poll(ctx) })
+	defer pages.Wait()
 	for failures := 0; ctx.Err() == nil; {
 		address := i.endpoints.Load().revocations
 		if address == "" {
@@ -63,62 +70,73 @@ func (i *Issuer) KeepRevoked(ctx context.Context) {
 			pause(ctx, metadataAge)
 			continue
 		}
-		f.live = false
-		err := f.stream(ctx, address)
+		complete, err := f.stream(ctx, address)
 		if ctx.Err() != nil {
 			return
 		}
 		i.Log.WarnContext(ctx, "revocation feed interrupted", slog.Any("err", err))
-		if f.live {
+		if complete {
 			failures = 0
 			pause(ctx, rand.N(pollEvery/4)) // not all guards of a server at once
 			continue
 		}
-		if failures++; failures > 1 {
-			err = f.poll(ctx, address)
-		}
-		if err != nil {
-			pause(ctx, backoff(failures-2, 2*time.Second)/2)
-		}
+		pause(ctx, backoff(failures, 8*time.Second)/2)
+		failures++
 	}
 }
 
-// stream follows the event stream until it breaks, and returns why.
-func (f *feed) stream(ctx context.Context, address string) error {
+func (f *feed) hear(now time.Time) { f.heard.Store(&now) }
+
+// stream follows the event stream until it breaks, and returns why, and whether
+// the list was complete before.
+func (f *feed) stream(ctx context.Context, address string) (complete bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	watchdog := time.AfterFunc(firstWord, func() { cancel(errSilent) })
 	defer watchdog.Stop()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return err
+		return false, err
 	}
 	f.i.authenticate(r)
 	r.Header.Set("Accept", "text/event-stream")
-	if f.last > 0 {
-		r.Header.Set("Last-Event-ID", strconv.FormatInt(f.last, 10))
+	if last := f.known(); last > 0 {
+		r.Header.Set("Last-Event-ID", strconv.FormatInt(last, 10))
 	}
 	resp, err := f.i.HTTP.Do(r)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return statusError(resp.StatusCode)
+		return false, statusError(resp.StatusCode)
 	}
 	if !isType(resp.Header, "text/event-stream") {
-		return fmt.Errorf("%w: not an event stream", errFeed)
+		return false, fmt.Errorf("%w: not an event stream", errFeed)
 	}
-	f.time = 0
-	lines := bufio.NewReaderSize(resp.Body, maxEvent)
+	s := stream{feed: f}
+	err = s.read(bufio.NewReaderSize(resp.Body, maxEvent), func() { watchdog.Reset(silence) })
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	return s.live, err
+}
+
+// A stream is one connection to the feed.
+type stream struct {
+	*feed
+	upTo int64 // up to when the list was complete, on the clock of who told it; unix milliseconds
+	live bool  // the snapshot is over: what comes now has just happened
+}
+
+// read takes events, and calls heard after each of them, until there is an
+// error. The form is that of server-sent events.
+func (s *stream) read(lines *bufio.Reader, heard func()) error {
 	var event string
 	var data []byte
 	for {
 		line, err := lines.ReadSlice('\n')
 		if err != nil {
-			if cause := context.Cause(ctx); cause != nil {
-				err = cause
-			}
 			return err
 		}
 		line = bytes.TrimRight(line, "\r\n")
@@ -126,11 +144,11 @@ func (f *feed) stream(ctx context.Context, address string) error {
 		value = bytes.TrimPrefix(value, []byte(" "))
 		switch {
 		case len(line) == 0:
-			if err := f.event(event, data); err != nil {
+			if err := s.event(event, data); err != nil {
 				return err
 			}
 			event, data = "", data[:0]
-			watchdog.Reset(silence)
+			heard()
 		case string(field) == "event":
 			event = string(value)
 		case string(field) == "data":
@@ -143,38 +161,48 @@ func (f *feed) stream(ctx context.Context, address string) error {
 }
 
 // event takes one event of the stream.
-func (f *feed) event(event string, data []byte) error {
-	now := f.i.Now()
+func (s *stream) event(event string, data []byte) error {
+	now := s.i.Now()
+	s.hear(now)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	switch event {
 	case "entry":
-		return f.entry(data, now)
+		return s.entry(data, now, s.live)
 	case "complete":
 		var c struct{ Seq, Time int64 }
 		if err := json.Unmarshal(data, &c); err != nil {
 			return fmt.Errorf("%w: %w", errFeed, err)
 		}
-		f.complete(c.Seq, c.Time, now)
-		f.live = true
+		s.complete(c.Seq, c.Time, &s.upTo, now)
+		s.live = true
 	case "reset":
 		// The numbers begin anew. What is known stays: an end is final.
-		f.last = 0
+		s.last = 0
 	}
 	return nil
 }
 
+// known returns the number of the last entry that is known.
+func (f *feed) known() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.last
+}
+
 // complete notes that the list was complete at the time now of this host. A
-// server that has lost touch with its own list sends on the same time: that
-// does not count.
-func (f *feed) complete(seq, time int64, now time.Time) {
+// server that has lost touch with its own list says the same time again: that
+// does not count. Clocks of servers are compared with themselves only.
+func (f *feed) complete(seq, time int64, upTo *int64, now time.Time) {
 	f.last = seq
-	if time > f.time {
-		f.time = time
+	if time > *upTo {
+		*upTo = time
 		f.i.Revoked.Complete(now)
 	}
 }
 
 // entry takes one entry into the set and ends the requests that it names.
-func (f *feed) entry(data []byte, now time.Time) error {
+func (f *feed) entry(data []byte, now time.Time, live bool) error {
 	var (
 		e                  revoked.Ending
 		word               string
@@ -217,47 +245,47 @@ func (f *feed) entry(data []byte, now time.Time) error {
 	if !f.i.Revoked.Add(e, now) {
 		return errFull
 	}
-	if f.live && e.Kind == revoked.ByKey { // the issuer signs with another key from now on
+	if live && e.Kind == revoked.ByKey { // the issuer signs with another key from now on
 		f.i.Keys.refresh()
 	}
-	if f.live && at > 0 {
+	if live && at > 0 {
 		f.i.counts.propagated(now.UnixMilli() - at)
 	}
 	return nil
 }
 
-// poll asks for pages for a while, and returns early if one cannot be had.
-func (f *feed) poll(ctx context.Context, address string) error {
-	end := time.After(pollFor)
-	for {
-		more, err := f.page(ctx, address)
-		if err != nil {
-			return err
-		}
-		if more {
-			continue
-		}
+// poll asks for pages whenever the stream is quiet, until ctx ends.
+func (f *feed) poll(ctx context.Context) {
+	ticks := time.NewTicker(pollEvery)
+	defer ticks.Stop()
+	for upTo := int64(0); ; {
 		select {
 		case <-ctx.Done():
-			return nil
-		case <-end:
-			return nil
-		case <-time.After(pollEvery):
+			return
+		case <-ticks.C:
+		}
+		address := f.i.endpoints.Load().revocations
+		for more := address != ""; more && f.i.Now().Sub(*f.heard.Load()) > quiet; {
+			var err error
+			if more, err = f.page(ctx, address, &upTo); err != nil && ctx.Err() == nil {
+				f.i.Log.WarnContext(ctx, "revocations not fetched", slog.Any("err", err))
+			}
 		}
 	}
 }
 
 // page asks for what comes after the last known entry, and reports whether
 // there is more to be had at once.
-func (f *feed) page(ctx context.Context, address string) (more bool, err error) {
+func (f *feed) page(ctx context.Context, address string, upTo *int64) (more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	u, err := url.Parse(address)
 	if err != nil {
 		return false, err
 	}
+	after := f.known()
 	q := u.Query()
-	q.Set("after", strconv.FormatInt(f.last, 10))
+	q.Set("after", strconv.FormatInt(after, 10))
 	u.RawQuery = q.Encode()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
@@ -274,23 +302,24 @@ func (f *feed) page(ctx context.Context, address string) (more bool, err error) 
 		Entries   []json.RawMessage `json:"entries"`
 		Seq, Time int64
 	}
-	page.Seq = math.MinInt64
-	if err := json.Unmarshal(body, &page); err != nil || page.Seq == math.MinInt64 {
+	page.Seq = -1
+	if err := json.Unmarshal(body, &page); err != nil || page.Seq < 0 {
 		return false, fmt.Errorf("%w: page", errFeed)
 	}
-	if page.Seq < f.last { // the numbers began anew
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if page.Seq < after { // the numbers began anew
 		f.last = 0
 		return true, nil
 	}
-	before := f.last
 	for _, e := range page.Entries {
-		if err := f.entry(e, f.i.Now()); err != nil {
+		if err := f.entry(e, f.i.Now(), false); err != nil {
 			return false, err
 		}
 	}
-	if len(page.Entries) > 0 && f.last < page.Seq && f.last > before {
+	if len(page.Entries) > 0 && f.last < page.Seq && f.last > after {
 		return true, nil
 	}
-	f.complete(page.Seq, page.Time, asked)
+	f.complete(page.Seq, page.Time, upTo, asked)
 	return false, nil
 }

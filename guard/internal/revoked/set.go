@@ -236,7 +236,11 @@ func (s *Set) Running() int { return int(s.running.count.Load()) }
 
 // Complete notes that nothing was revoked before now that was not added.
 func (s *Set) Complete(now time.Time) {
-	s.asOf.Store(&now)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if old := s.asOf.Load(); old == nil || old.Before(now) {
+		s.asOf.Store(&now)
+	}
 	s.Settle()
 }
 

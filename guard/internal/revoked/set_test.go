@@ -269,15 +269,15 @@ func TestMemoryOfAMillion(t *testing.T) {
 	most := int64(0)
 	now := time.Now()
 	for i := range 16 {
-		for j := range million / 16 {
+		for j := range many / 16 {
 			s.Add(revoked.Ending{Kind: revoked.BySession, Value: fmt.Sprint("value-", i, "-", j), Before: revoked.Always, Until: now.Unix() + 3600}, now)
 		}
 		most = max(most, heap()-before)
 	}
-	if n := s.Entries(); n != million {
+	if n := s.Entries(); n != many {
 		t.Fatalf("%d entries", n)
 	}
-	t.Logf("%d bytes for an entry, %d MB at most", (heap()-before)/million, most>>20)
+	t.Logf("%d bytes for an entry, %d MB at most", (heap()-before)/many, most>>20)
 	if most > 100<<20 {
 		t.Errorf("a million entries take %d MB", most>>20)
 	}
