@@ -139,11 +139,21 @@ func TestN101KnownDevice(t *testing.T) {
 	fresh.network = "192.0.2.1"
 	wantRedirect(t, fresh.signIn(t, "ada", password, ""), login.Path)
 
+	// A device is known for the accounts that signed in there, and for no other.
+	busy := s.browser()
+	busy.network = "192.0.2.9"
+	wantRedirect(t, busy.signIn(t, "bob", password, ""), login.Path)
+	for range 6 {
+		wantStatus(t, busy.signIn(t, "ada", "guess", ""), http.StatusUnauthorized)
+	}
+	wantStatus(t, busy.signIn(t, "ada", "guess", ""), http.StatusTooManyRequests)
+	wantRedirect(t, busy.signIn(t, "bob", password, ""), login.Path)
+
 	thief := s.browser()
 	thief.network = stranger.network
 	thief.cookies["__Host-fastbind-device"] = "forged"
 	wantStatus(t, thief.signIn(t, "bob", "guess", ""), http.StatusUnauthorized)
-	if n := len(s.recorded(t, audit.SignInLimited)); n != 9 {
+	if n := len(s.recorded(t, audit.SignInLimited)); n != 10 {
 		t.Errorf("%d records of attempts held back, want one for each network", n)
 	}
 }
