@@ -68,7 +68,7 @@ type Options struct {
 
 // clientTTL is for how long a change of a client by another process may go
 // unseen; disabling one is seen at once, by the revocation feed.
-const clientTTL = 5 * time.Second
+const clientTTL = revoke.ClientLag - time.Second
 
 // Open opens the database, brings its schema up to date and loads the keys.
 func Open(ctx context.Context, c Config, log *slog.Logger, o Options) (*App, error) {

@@ -56,6 +56,10 @@ type Order struct {
 	Disable, Delete bool
 }
 
+// ClientLag is for how long a node may go on taking a client for enabled. The
+// revocation that goes with disabling one reaches so far ahead.
+const ClientLag = 6 * time.Second
+
 // Ended is what an order ended.
 type Ended struct {
 	Sessions, Families int
@@ -81,8 +85,11 @@ type Store interface {
 	//   - Session: the session, and its families without offline access.
 	//   - Family: the family.
 	//   - Subject: all sessions and families of the person; the feed names each
-	//     of them and, last, the person.
-	//   - Client: all families of the client; the feed names the client.
+	//     of them and, last, the person, before the second of At, so that
+	//     whoever signs in again within it gets tokens that count; where the
+	//     person may not sign in again, that second included.
+	//   - Client: all families of the client; the feed names the client, and
+	//     with Disable reaches [ClientLag] ahead.
 	//   - Token, Key, Device, Epoch: the feed only; Epoch also ends all
 	//     families and sessions.
 	End(ctx context.Context, o Order) (Ended, error)

@@ -269,7 +269,7 @@ func endSubject(t *testing.T, s Stores) {
 	wantSessions(t, s, "1")
 	wantSessions(t, s, "2", "t")
 	wantFeed(t, s, audit.PasswordChanged, line{revoke.Session, "s", 0}, line{revoke.Session, "s2", 0},
-		line{revoke.Family, string(a), 0}, line{revoke.Family, string(b), 0}, line{revoke.Subject, "1", at.Unix()})
+		line{revoke.Family, string(a), 0}, line{revoke.Family, string(b), 0}, line{revoke.Subject, "1", at.Unix() - 1})
 	wantEvents(t, s, map[audit.Kind]int{audit.SessionEnded: 2, audit.FamilyEnded: 2})
 }
 
@@ -290,7 +290,7 @@ func endSubjectWithoutAnything(t *testing.T, s Stores) {
 	if diff := cmp.Diff(revoke.Ended{Number: 1}, got); diff != "" {
 		t.Error(diff)
 	}
-	wantFeed(t, s, audit.RevokedByAdmin, line{revoke.Subject, "nobody", at.Unix()})
+	wantFeed(t, s, audit.RevokedByAdmin, line{revoke.Subject, "nobody", at.Unix() - 1})
 }
 
 func disableSubject(t *testing.T, s Stores) {
@@ -367,7 +367,7 @@ func endClient(t *testing.T, s Stores) {
 	}
 	wantLive(t, s, audit.ClientDisabled, map[refresh.FamilyID]bool{a: false, b: false, other: true})
 	wantSessions(t, s, "1", "s")
-	wantFeed(t, s, audit.ClientDisabled, line{revoke.Client, "c", at.Unix()})
+	wantFeed(t, s, audit.ClientDisabled, line{revoke.Client, "c", at.Add(revoke.ClientLag).Unix()})
 	c, err := s.Clients.Client(t.Context(), "c")
 	if err != nil || !c.Disabled.Equal(at.Truncate(time.Second)) || c.Version != 2 {
 		t.Errorf("disabled %v in version %d, %v", c.Disabled, c.Version, err)

@@ -190,7 +190,11 @@ func (e *ending) subject(ctx context.Context, o revoke.Order) error {
 		e.tell(revoke.Family, string(f.id))
 	}
 	if o.Except == "" { // it would name the tokens of the spared session too
-		e.tellBefore(revoke.Subject, o.Value, engine.Unix(e.at))
+		before := engine.Unix(e.at)
+		if !o.Disable && !o.Delete {
+			before-- // who signs in again within the second gets tokens that count
+		}
+		e.tellBefore(revoke.Subject, o.Value, before)
 	}
 	return e.barAccount(ctx, o)
 }
@@ -264,7 +268,11 @@ func (e *ending) client(ctx context.Context, o revoke.Order) error {
 	}
 	e.ended.Families += int(n)
 	e.event(audit.Event{Kind: audit.FamilyEnded, Client: o.Value})
-	e.tellBefore(revoke.Client, o.Value, engine.Unix(e.at))
+	before := engine.Unix(e.at)
+	if o.Disable {
+		before += int64(revoke.ClientLag / time.Second)
+	}
+	e.tellBefore(revoke.Client, o.Value, before)
 	if !o.Disable {
 		return nil
 	}
