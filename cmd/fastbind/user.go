@@ -23,6 +23,7 @@ import (
 type userCreate struct {
 	Username      string            `arg:""`
 	PasswordStdin bool              `name:"password-stdin" xor:"password" help:"Read the password from standard input."`
+	HashStdin     bool              `name:"password-hash-stdin" xor:"password" help:"Read the hash of the password from standard input: argon2id, bcrypt, scrypt or PBKDF2 of another system."`
 	NoPassword    bool              `name:"no-password" xor:"password" help:"Create the user without a password."`
 	Claim         map[string]string `placeholder:"NAME=VALUE" mapsep:"none" help:"OpenID Connect claim, JSON or text; may be repeated."`
 }
@@ -37,11 +38,15 @@ func (u *userCreate) Run(ctx context.Context, c *console) error {
 		}
 		p.Claims[name] = v
 	}
-	if !u.NoPassword {
-		var err error
-		if p.Password, err = c.password(u.PasswordStdin); err != nil {
-			return err
-		}
+	var err error
+	switch {
+	case u.HashStdin:
+		p.Hash, err = c.password(true)
+	case !u.NoPassword:
+		p.Password, err = c.password(u.PasswordStdin)
+	}
+	if err != nil {
+		return err
 	}
 	return c.with(ctx, func(a *app.App) error {
 		made, err := a.Accounts.Create(ctx, p)

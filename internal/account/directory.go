@@ -34,6 +34,9 @@ type Directory struct {
 type Person struct {
 	Username string // as it was typed
 	Password string // empty: none
+	// Hash is the hash of a password in the form of another system, see
+	// [Hasher.Verify]; it is replaced at the first sign-in. Empty: none.
+	Hash string
 	// Claims are the standard claims of the person but for sub; nil: none.
 	Claims map[string]any
 }
@@ -52,10 +55,16 @@ func (d *Directory) Create(ctx context.Context, p Person) (Account, error) {
 		Subject: opaque.NewID(), Username: name, Display: strings.TrimSpace(p.Username),
 		Claims: maps.Clone(p.Claims), Created: d.now(),
 	}
-	if p.Password != "" {
-		if a.Password, err = d.newHash(ctx, p.Password, name); err != nil {
-			return Account{}, err
-		}
+	switch {
+	case p.Password != "" && p.Hash != "":
+		return Account{}, errors.New("a password and a hash exclude each other")
+	case p.Password != "":
+		a.Password, err = d.newHash(ctx, p.Password, name)
+	case p.Hash != "":
+		a.Password, err = p.Hash, d.Hasher.Accepts(p.Hash)
+	}
+	if err != nil {
+		return Account{}, err
 	}
 	if err := d.Store.Put(ctx, a, d.changed(a, "created")); err != nil {
 		return Account{}, fmt.Errorf("create account: %w", err)

@@ -302,3 +302,25 @@ func TestUpgrade(t *testing.T) {
 		t.Errorf("the upgrade undid a change of the password: %v", err)
 	}
 }
+
+// TestCreateWithHash: a person comes with the hash of another system, signs in
+// with the password behind it, and has a hash of ours from then on.
+func TestCreateWithHash(t *testing.T) {
+	t.Parallel()
+	d, _ := newDirectory(t)
+	const bcrypt = "$2b$06$abcdefghijklmnopqrstuu50eFBEC8vQwBnuFXMHE45jBnqvQ8xz."
+	a, err := d.Create(t.Context(), account.Person{Username: "dora", Hash: bcrypt})
+	if err != nil || a.Password != bcrypt {
+		t.Fatalf("create: %v", err)
+	}
+	if a, err = d.Check(t.Context(), "dora", "correct horse battery"); err != nil || !strings.HasPrefix(a.Password, "$argon2id$") {
+		t.Errorf("after the first sign-in: %.10s, %v", a.Password, err)
+	}
+	for _, p := range []account.Person{
+		{Username: "emil", Hash: "plain"}, {Username: "emil", Hash: bcrypt, Password: "tangled otter umbrella seven"},
+	} {
+		if _, err := d.Create(t.Context(), p); err == nil {
+			t.Errorf("created with hash %q and password %q", p.Hash, p.Password)
+		}
+	}
+}

@@ -95,6 +95,18 @@ func (h *Hasher) Verify(ctx context.Context, password, encoded string) (ok, upgr
 	return ok && known, ok && known && weaker, nil
 }
 
+// Accepts returns why a hash of another system cannot be used, or nil.
+func (h *Hasher) Accepts(encoded string) error {
+	c, err := costOf(encoded)
+	if err != nil {
+		return err
+	}
+	if _, err := c.decode(encoded); err != nil {
+		return fmt.Errorf("%w: %s does not decode", ErrHash, c.kind)
+	}
+	return nil
+}
+
 func (h *Hasher) start() {
 	h.once.Do(func() {
 		n := h.Limit
