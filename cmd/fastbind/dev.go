@@ -57,11 +57,9 @@ func furnish(ctx context.Context, s *listen.Server, a *app.App, log *slog.Logger
 	if err != nil {
 		return ready{}, err
 	}
-	host, _, err := net.SplitHostPort(s.Sites[0].Listener.Addr().String())
-	if err != nil {
-		return ready{}, err
-	}
-	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(host, "0"))
+	// Wherever the server listens: this is the address that the page's client
+	// is registered with.
+	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return ready{}, fmt.Errorf("demo: %w", err)
 	}

@@ -7,7 +7,9 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
+	"strings"
 
 	"github.com/fastbind/fastbind/internal/app"
 	"github.com/fastbind/fastbind/internal/config"
@@ -73,10 +75,16 @@ func (s *serve) configure(c *console) (app.Config, error) {
 		return cfg, err
 	}
 	if s.Dev {
-		if c.options.Config != "" || c.options.DatabaseURL != "" {
-			return cfg, usageError{"--dev goes with --listen and --data only: it configures everything else itself"}
+		if c.options.Config != "" {
+			return cfg, usageError{"--dev goes with --listen, --data and --database-url only: it configures everything else itself"}
 		}
-		cfg = app.Config{Listen: config.DefaultListen, Data: c.options.Data, LogLevel: cfg.LogLevel, LogFormat: cfg.LogFormat}
+		if c.options.DatabaseURL == "" && !nearby(cfg.DatabaseURL) {
+			return cfg, usageError{"FASTBIND_DATABASE_URL leads to another machine: --dev would put well-known users into that database; unset it, or name it with --database-url"}
+		}
+		cfg = app.Config{
+			Listen: config.DefaultListen, Data: c.options.Data, DatabaseURL: cfg.DatabaseURL,
+			LogLevel: cfg.LogLevel, LogFormat: cfg.LogFormat,
+		}
 	}
 	if s.Listen != "" {
 		cfg.Listen = s.Listen
@@ -85,6 +93,21 @@ func (s *serve) configure(c *console) (app.Config, error) {
 		return cfg, loopback(cfg.Listen)
 	}
 	return cfg, cfg.Check()
+}
+
+// nearby reports whether a database is on this machine: a file, a local socket
+// or a loopback address.
+func nearby(database string) bool {
+	u, err := url.Parse(database)
+	if err != nil {
+		return false
+	}
+	host := u.Hostname()
+	if other := u.Query().Get("host"); other != "" {
+		host = other
+	}
+	ip := net.ParseIP(host)
+	return host == "" || host == "localhost" || strings.HasPrefix(host, "/") || ip != nil && ip.IsLoopback()
 }
 
 // loopback returns an error if others could reach the address.
