@@ -80,6 +80,7 @@ func english() *texts {
 		details:   "For developers",
 		requestID: "Request",
 		tryAgain:  "Try again",
+		toSignIn:  "Go to the sign-in page",
 	}
 }
 

@@ -109,7 +109,7 @@ type ErrorData struct {
 	Detail       string // constant text of ours for developers; empty: none
 	RequestID    string // empty: none
 	Continue     string // link; empty: none
-	ContinueName string // the app it leads to; empty: "Try again"
+	ContinueName string // the app it leads to; empty: the same address again, or the sign-in page
 	Locales      string
 }
 

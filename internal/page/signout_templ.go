@@ -335,7 +335,7 @@ func problemPage(t *texts, d ErrorData) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			if d.Continue != "" {
-				templ_7745c5c3_Err = part.LinkButton(d.Continue, "", t.back(d.ContinueName, t.tryAgain)).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = part.LinkButton(d.Continue, "", t.back(d.ContinueName, t.wayOn(d.Problem))).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

@@ -66,6 +66,7 @@ type texts struct {
 	details   string
 	requestID string
 	tryAgain  string
+	toSignIn  string
 }
 
 // catalogue returns the texts by language, the one that is used if none is
@@ -113,6 +114,15 @@ func (t *texts) problem(p Problem) [2]string {
 // document returns the frame of a page.
 func (t *texts) document(title string) part.Document {
 	return part.Document{Lang: t.lang, Dir: t.dir, Title: title, Style: style, Icon: icon}
+}
+
+// wayOn returns the words of the link on an error page that leads to no app: what
+// may work the next time is tried again.
+func (t *texts) wayOn(p Problem) string {
+	if p == ProblemFault || p == NoProblem {
+		return t.tryAgain
+	}
+	return t.toSignIn
 }
 
 // back returns the words of a link back to the app, or others if it has no name.
