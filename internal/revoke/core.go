@@ -1,6 +1,7 @@
 package revoke
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,9 +33,12 @@ type Core struct {
 	once sync.Once
 	wake chan struct{} // one waits at most
 
-	mu       sync.Mutex
-	entries  []Entry // by number; those that are of no use any more are dropped
+	mu sync.Mutex
+	// entries are by number; those that are of no use any more are dropped.
+	// What was handed out by after is never written to again.
+	entries  []Entry
 	newest   int64
+	history  int64         // counts how often the database has lost history
 	complete time.Time     // up to when entries is complete; zero: not read yet
 	changed  chan struct{} // closed when entries or complete change
 
@@ -167,6 +171,9 @@ func (c *Core) Refresh(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("read revocation feed: %w", err)
 		}
+		if newest < after {
+			return c.readAgain(ctx, after)
+		}
 		if len(fresh) == entriesAtOnce {
 			newest = fresh[len(fresh)-1].Number
 		}
@@ -177,23 +184,53 @@ func (c *Core) Refresh(ctx context.Context) error {
 	}
 }
 
+// readAgain reads all of the feed: the database has lost history, so that the
+// numbers mean something else than before.
+func (c *Core) readAgain(ctx context.Context, after int64) error {
+	began := c.now()
+	var all []Entry
+	for last := int64(0); ; last = all[len(all)-1].Number {
+		fresh, newest, err := c.Store.Since(ctx, last, began, entriesAtOnce)
+		if err != nil {
+			return fmt.Errorf("read revocation feed anew: %w", err)
+		}
+		all = append(all, fresh...)
+		if len(fresh) == entriesAtOnce {
+			continue
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.newest == after {
+			c.entries = nil
+			c.history++
+			c.extend(all, newest)
+			c.complete = began
+		}
+		return nil
+	}
+}
+
 func (c *Core) add(fresh []Entry, after, newest int64, at time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.newest != after { // somebody else read the same meanwhile
 		return
 	}
-	if newest < c.newest { // the database has lost history
-		c.entries = nil
+	useless := 0
+	for useless < len(c.entries) && c.entries[useless].Until <= at.Unix() {
+		useless++
 	}
-	if len(c.entries) > 0 && c.entries[0].Until <= at.Unix() {
-		c.entries = slices.DeleteFunc(c.entries, func(e Entry) bool { return e.Until <= at.Unix() })
-	}
-	c.entries = append(c.entries, fresh...)
-	c.newest = newest
+	c.entries = c.entries[useless:] // not in place: streams are reading them
+	c.extend(fresh, newest)
 	if len(fresh) < entriesAtOnce {
 		c.complete = at
 	}
+}
+
+// extend appends entries and tells whoever waits for them. Mu is held.
+func (c *Core) extend(fresh []Entry, newest int64) {
+	c.entries = append(c.entries, fresh...)
+	c.newest = newest
 	close(c.changed)
 	c.changed = make(chan struct{})
 	if c.Observe != nil {
@@ -203,14 +240,22 @@ func (c *Core) add(fresh []Entry, after, newest int64, at time.Time) {
 	}
 }
 
-// after returns the entries after a number, the newest number, up to when that
-// is complete, and a channel that is closed when there is more to know.
-func (c *Core) after(number int64) (fresh []Entry, newest int64, complete time.Time, changed <-chan struct{}) {
+// A view is what there is to know of the feed after a number.
+type view struct {
+	entries  []Entry
+	newest   int64           // number
+	complete time.Time       // up to when that is complete; zero: not read yet
+	history  int64           // another one: what was told before does not count
+	changed  <-chan struct{} // closed when there is more to know
+}
+
+// after returns what there is to know after a number.
+func (c *Core) after(number int64) view {
 	c.init()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	i, _ := slices.BinarySearchFunc(c.entries, number+1, func(e Entry, n int64) int { return int(e.Number - n) })
-	return c.entries[i:len(c.entries):len(c.entries)], c.newest, c.complete, c.changed
+	i, _ := slices.BinarySearchFunc(c.entries, number+1, func(e Entry, n int64) int { return cmp.Compare(e.Number, n) })
+	return view{c.entries[i:len(c.entries):len(c.entries)], c.newest, c.complete, c.history, c.changed}
 }
 
 // Standing reports whether an access token that verifies still counts at now,

@@ -2,6 +2,7 @@ package revoke
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -51,11 +52,11 @@ func (f *Feed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return
 	}
-	if _, err := resourceServer(r, f.Auth, "", ""); err != nil {
+	_, err := resourceServer(r, f.Auth, "", "")
+	if err != nil {
 		web.Refuse(w, r, f.Log, "revocations", err)
 		return
 	}
-	var err error
 	if strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
 		err = f.stream(w, r)
 	} else {
@@ -71,22 +72,22 @@ func (f *Feed) page(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	entries, newest, complete, _ := f.Core.after(after)
-	if complete.IsZero() {
+	v := f.Core.after(after)
+	if v.complete.IsZero() {
 		return ErrNotRead
 	}
-	reset := after > newest // the database has lost history: all that there is
+	reset := after > v.newest // the database has lost history: all that there is
 	if reset {
-		entries, newest, complete, _ = f.Core.after(0)
+		v = f.Core.after(0)
 	}
-	if entries == nil {
-		entries = []Entry{}
+	if v.entries == nil {
+		v.entries = []Entry{}
 	}
 	b, err := json.Marshal(struct {
 		Entries []Entry `json:"entries"`
 		Reset   bool    `json:"reset,omitempty"`
 		completeness
-	}{entries, reset, completeness{newest, complete.UnixMilli()}})
+	}{v.entries, reset, completeness{v.newest, v.complete.UnixMilli()}})
 	if err != nil {
 		return err
 	}
@@ -119,33 +120,49 @@ func (f *Feed) stream(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("X-Accel-Buffering", "no")
 	w.WriteHeader(http.StatusOK)
 	s := &stream{w: w, c: http.NewResponseController(w)}
+	history := f.Core.after(last).history
 	for {
-		entries, newest, complete, changed := f.Core.after(last)
-		if last > newest && !complete.IsZero() {
+		s.limit()
+		v := f.Core.after(last)
+		if (last > v.newest || history != v.history) && !v.complete.IsZero() {
 			s.printf("event: reset\ndata: {}\n\n")
-			last = 0
+			last, history = 0, v.history
 			continue
 		}
-		for _, e := range entries {
-			s.entry(e)
-			last = e.Number
+		if !s.entries(v.entries) {
+			return nil
 		}
-		if complete.After(s.complete) {
-			s.complete = complete
-			last = max(last, newest)
-			s.json("complete", last, completeness{newest, complete.UnixMilli()})
+		if n := len(v.entries); n > 0 {
+			last = v.entries[n-1].Number
+		}
+		if v.complete.After(s.complete) {
+			if !f.welcome(r) {
+				return nil
+			}
+			s.complete = v.complete
+			last = max(last, v.newest)
+			s.json("complete", last, completeness{v.newest, v.complete.UnixMilli()})
 		}
 		if !s.flush() {
 			return nil
 		}
 		select {
-		case <-changed:
+		case <-v.changed:
 		case <-r.Context().Done():
 			return nil
 		case <-f.Done:
 			return nil
 		}
 	}
+}
+
+// welcome reports whether whoever reads a stream may go on: it ends when the
+// resource server is disabled or its secret is not valid any more. A fault ends
+// nothing.
+func (f *Feed) welcome(r *http.Request) bool {
+	_, err := resourceServer(r, f.Auth, "", "")
+	_, refused := errors.AsType[*oauth.Error](err)
+	return !refused
 }
 
 // A stream writes events until the first error.
@@ -162,7 +179,23 @@ func (s *stream) printf(format string, a ...any) {
 	}
 }
 
-func (s *stream) entry(e Entry) { s.json("entry", e.Number, e) }
+// flushEvery is how many entries are written before they are flushed, so that
+// a long list has not to be read within one writeTimeout.
+const flushEvery = 1_000
+
+// entries writes entries and reports whether that went well.
+func (s *stream) entries(all []Entry) bool {
+	for some := range slices.Chunk(all, flushEvery) {
+		s.limit()
+		for _, e := range some {
+			s.json("entry", e.Number, e)
+		}
+		if !s.flush() {
+			return false
+		}
+	}
+	return true
+}
 
 func (s *stream) json(event string, id int64, v any) {
 	b, err := json.Marshal(v)
@@ -173,9 +206,14 @@ func (s *stream) json(event string, id int64, v any) {
 	s.printf("event: %s\nid: %d\ndata: %s\n\n", event, id, b)
 }
 
+// limit gives the verifier time to read what is written from now on.
+func (s *stream) limit() {
+	s.c.SetWriteDeadline(time.Now().Add(writeTimeout)) //nolint:errcheck // not every writer has deadlines
+}
+
 func (s *stream) flush() bool {
 	if s.err == nil {
-		s.c.SetWriteDeadline(time.Now().Add(writeTimeout)) //nolint:errcheck // not every writer has deadlines
+		s.limit()
 		s.err = s.c.Flush()
 	}
 	return s.err == nil
@@ -217,6 +255,9 @@ func (u *Uses) serve(w http.ResponseWriter, r *http.Request) error {
 		} `json:"uses"`
 	}
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxReport)).Decode(&report); err != nil {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return &oauth.Error{Code: oauth.InvalidRequest, Description: "the report is too large", Status: http.StatusRequestEntityTooLarge}
+		}
 		return &oauth.Error{Code: oauth.InvalidRequest, Description: "not a report of uses", Cause: err}
 	}
 	if len(report.Uses) > maxUses {
