@@ -29,9 +29,21 @@ func TestContrast(t *testing.T) {
 			front, back string
 			least       float64
 		}{
-			{"ink", "card", 7}, {"ink", "field", 7}, {"ink", "tint", 7}, {"soft", "card", 4.5}, {"accent", "card", 4.5},
-			{"accent", "tint", 4.5}, {"on", "accent", 4.5}, {"on", "press", 4.5}, {"press", "card", 4.5}, {"bad", "bad-tint", 4.5},
-			{"edge", "card", 3}, {"edge", "field", 3}, {"bad", "card", 3}, {"accent", "field", 3}, {"accent", "ground", 3},
+			{"ink", "card", 7},
+			{"ink", "field", 7},
+			{"ink", "tint", 7},
+			{"soft", "card", 4.5},
+			{"accent", "card", 4.5},
+			{"accent", "tint", 4.5},
+			{"on", "accent", 4.5},
+			{"on", "press", 4.5},
+			{"press", "card", 4.5},
+			{"bad", "bad-tint", 4.5},
+			{"edge", "card", 3},
+			{"edge", "field", 3},
+			{"bad", "card", 3},
+			{"accent", "field", 3},
+			{"accent", "ground", 3},
 		} {
 			a, okA := colour[c.front]
 			b, okB := colour[c.back]

@@ -35,7 +35,8 @@ func write(w http.ResponseWriter, r *http.Request, status int, policy string, c 
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Security-Policy", policy)
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	// No Cross-Origin-Opener-Policy: apps open the sign-in page in a window of
+	// its own and wait for what it answers.
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -53,15 +54,16 @@ func basePolicy() string {
 // formPolicy also allows forms that post to this server, and what the answer
 // may redirect to.
 func formPolicy(targets []string) string {
-	p := basePolicy() + "; form-action 'self'"
+	var p strings.Builder
+	p.WriteString(basePolicy() + "; form-action 'self'")
 	var seen []string
 	for _, t := range targets {
 		if t = source(t); t != "" && !slices.Contains(seen, t) {
 			seen = append(seen, t)
-			p += " " + t
+			p.WriteString(" " + t)
 		}
 	}
-	return p
+	return p.String()
 }
 
 // submitPolicy allows the script that posts a form to an app. It leaves
@@ -71,22 +73,15 @@ func submitPolicy() string {
 	return basePolicy() + "; script-src " + sourceHash(submitScript)
 }
 
-// source returns t as a source expression; empty if it cannot be one. Source
-// expressions know no IPv6 addresses: for those the scheme stands.
+// source returns the scheme of t as a source expression; empty if it has none.
+// Browsers hold every redirect that follows a form against form-action, those
+// of the app included, and where an app goes on to is its own business.
 func source(t string) string {
-	scheme, rest, ok := strings.Cut(t, ":")
+	scheme, _, ok := strings.Cut(t, ":")
 	if !ok || scheme == "" || strings.Trim(scheme, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.") != "" {
 		return ""
 	}
-	if strings.Contains(rest, "[") {
-		return scheme + ":"
-	}
-	for _, c := range rest {
-		if !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._/:*", c) {
-			return ""
-		}
-	}
-	return t
+	return scheme + ":"
 }
 
 func sourceHash(s string) string {

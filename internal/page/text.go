@@ -173,8 +173,9 @@ func (d SignInData) alert(t *texts) string {
 		return t.missing
 	case ProblemFault:
 		return t.fault
+	default:
+		return t.problem(d.Problem)[1]
 	}
-	return t.problem(d.Problem)[1]
 }
 
 func (d SignInData) username(t *texts) part.Input {
