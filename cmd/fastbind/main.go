@@ -63,7 +63,7 @@ type commands struct {
 		Create   userCreate   `cmd:"" help:"Create a user; the password is asked for."`
 		List     userList     `cmd:"" help:"List users."`
 		Disable  userDisable  `cmd:"" help:"End all sessions of a user, who cannot sign in again."`
-		Enable   userEnable   `cmd:"" help:"Let a disabled user sign in again."`
+		Enable   userEnable   `cmd:"" help:"Let a disabled or locked-out user sign in again."`
 		Delete   userDelete   `cmd:"" help:"End all sessions of a user, and remove the user."`
 		Password userPassword `cmd:"" help:"Set the password of a user, and end all sessions."`
 	} `cmd:"" help:"Users."`

@@ -165,6 +165,9 @@ func (u *userEnable) Run(ctx context.Context, c *console) error {
 		if err != nil {
 			return err
 		}
+		if err := a.Attempts.Forgive(ctx, found.Username); err != nil {
+			return err
+		}
 		found.Disabled = time.Time{}
 		return c.print(listing.OfUser(found), func(w io.Writer) error {
 			_, err := fmt.Fprintf(w, "user %s may sign in\n", listing.Clean(found.Display))
@@ -195,6 +198,10 @@ func (u *userPassword) Run(ctx context.Context, c *console) error {
 		ended, err := a.Revoke.End(ctx, revoke.Order{Kind: revoke.Subject, Value: found.Subject, Reason: audit.PasswordChanged})
 		if err != nil {
 			return fmt.Errorf("the password is set, but sessions go on; end them with fastbind session end --user: %w", err)
+		}
+		// Whoever locked the account by guessing has guessed another password.
+		if err := a.Attempts.Forgive(ctx, found.Username); err != nil {
+			return err
 		}
 		return c.printEnded(ended)
 	})

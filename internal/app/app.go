@@ -40,6 +40,7 @@ type App struct {
 	Gate     *session.Gate
 	Keys     *keys.Ring
 	Revoke   *revoke.Core
+	Attempts *limit.Attempts
 
 	log     *slog.Logger
 	now     func() time.Time
@@ -105,6 +106,7 @@ func Open(ctx context.Context, c Config, log *slog.Logger, o Options) (*App, err
 	a.rotator = &refresh.Rotator{Store: a.Families, Now: o.Now, Parallel: 1}
 	a.mint = &token.Mint{Issuer: c.Issuer, Signers: a.Keys, People: a.people}
 	a.reader = &token.Reader{Issuer: c.Issuer, Keys: &verifyingKeys{ring: a.Keys}}
+	a.Attempts = &limit.Attempts{Store: db.Limits(), Now: o.Now}
 	a.floods = &limit.Memory{}
 	a.auth = &client.Authenticator{Store: a.Clients, Throttle: a.floods, Now: o.Now}
 	if err := a.Revoke.Refresh(ctx); err != nil {

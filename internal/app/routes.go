@@ -6,7 +6,6 @@ import (
 	"github.com/fastbind/fastbind/internal/authorize"
 	"github.com/fastbind/fastbind/internal/grant"
 	"github.com/fastbind/fastbind/internal/keys"
-	"github.com/fastbind/fastbind/internal/limit"
 	"github.com/fastbind/fastbind/internal/login"
 	"github.com/fastbind/fastbind/internal/page"
 	"github.com/fastbind/fastbind/internal/revoke"
@@ -91,7 +90,7 @@ func (a *App) pages(mux *http.ServeMux) {
 // sign-out may come from another site; what signs in or decides may not.
 func (a *App) signIn(mux *http.ServeMux, own *http.CrossOriginProtection) {
 	h := &login.Handler{
-		Accounts: a.Accounts, People: a.people, Gate: a.Gate, Attempts: &limit.Attempts{Store: a.DB.Limits(), Now: a.now},
+		Accounts: a.Accounts, People: a.people, Gate: a.Gate, Attempts: a.Attempts,
 		Revoke: a.Revoke, Clients: a.Clients, Hints: a.reader, Events: a.DB, Sealer: a.sealer, Cookies: a.cookies,
 		Remember: true, Log: a.log.With("component", "login"), Now: a.now,
 	}
