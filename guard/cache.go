@@ -10,17 +10,19 @@ import (
 	"github.com/fastbind/fastbind/internal/jose"
 )
 
-// A seen is a token that was verified, with what was found out about it.
+// A seen is a token that was verified, with what was found out about it. What
+// every check reads stands close together, from the end of revoked to the begin
+// of principal.
 type seen struct {
-	principal Principal
-	token     string
-	revoked   revoked.Token
-	until     int64         // exp and leeway, unix nanoseconds
-	key       *jose.Key     // that the signature is by
-	keys      atomic.Uint64 // version of the key set in which key is
+	revoked revoked.Token
+	token   string
+	until   int64         // exp and leeway, unix nanoseconds
+	keys    atomic.Uint64 // version of the key set in which key is
+	used    atomic.Bool   // since the hand passed
 
-	place int         // in cacheShard.ring, guarded by cacheShard.mu
-	used  atomic.Bool // since the hand passed
+	principal Principal
+	key       *jose.Key // that the signature is by
+	place     int       // in cacheShard.ring, guarded by cacheShard.mu
 }
 
 // size is what s costs in memory, roughly: the token, its decoded form, and

@@ -232,6 +232,9 @@ const maxKeyTries = 4
 // verify checks type, key, signature and claims of a token (RFC 9068, section
 // 4).
 func (g *Guard) verify(ctx context.Context, token string, now time.Time) (*seen, error) {
+	if !isToken68(token) {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, errSyntax)
+	}
 	m, err := jose.Parse(token)
 	if err != nil {
 		return nil, err
@@ -266,7 +269,7 @@ func (g *Guard) verify(ctx context.Context, token string, now time.Time) (*seen,
 
 // sentinel returns which of the errors of this package err is.
 func sentinel(err error) error {
-	for _, s := range []error{ErrExpired, ErrRevoked, ErrUnavailable} {
+	for _, s := range []error{ErrExpired, ErrRevoked, ErrUnavailable, ErrMalformed} {
 		if errors.Is(err, s) {
 			return s
 		}
@@ -289,15 +292,15 @@ func (g *Guard) refusal(reason, cause error, rule Rule) *oauth.Error {
 	} else if cause != nil {
 		e.Cause = cause
 	}
-	switch reason {
-	case ErrUnavailable:
+	switch {
+	case errors.Is(reason, ErrUnavailable):
 		e.Code, e.RetryAfter = oauth.TemporarilyUnavailable, 1
 		return e
-	case ErrNoCredentials: // RFC 6750, section 3.1: no error code.
+	case errors.Is(reason, ErrNoCredentials): // RFC 6750, section 3.1: no error code.
 		e.Status = http.StatusUnauthorized
-	case ErrMalformed:
+	case errors.Is(reason, ErrMalformed):
 		e.Code, e.Description = oauth.InvalidRequest, "The access token has to be sent once, in the Authorization header"
-	case ErrScope:
+	case errors.Is(reason, ErrScope):
 		e.Code, e.Description = oauth.InsufficientScope, "The access token does not allow this"
 	default:
 		e.Code, e.Description = oauth.InvalidToken, "The access token is not valid"
@@ -308,7 +311,7 @@ func (g *Guard) refusal(reason, cause error, rule Rule) *oauth.Error {
 	if e.Code != "" {
 		b.WriteString(`, error="` + string(e.Code) + `", error_description="` + e.Description + `"`)
 	}
-	if reason == ErrScope {
+	if e.Code == oauth.InsufficientScope {
 		b.WriteString(`, scope="` + strings.Join(rule.Scopes, " ") + `"`)
 	}
 	if g.config.ResourceMetadata != "" { // RFC 9728, section 5.1.

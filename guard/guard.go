@@ -241,6 +241,7 @@ func algorithms(names []string) ([]jose.Algorithm, error) {
 			list = append(list, jose.Ed25519)
 		case jose.Ed25519:
 			list = append(list, jose.EdDSA)
+		default: // the others have one name
 		}
 	}
 	return list, nil

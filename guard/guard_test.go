@@ -202,9 +202,11 @@ func TestAnswers(t *testing.T) {
 		"Garbage": {get("garbage"), 401, invalid, "invalid_token"},
 		"Revoked": {get(revoked), 401, invalid, "invalid_token"},
 		"Expired": {get(issuer.Mint(guardtest.Claims{Issued: time.Now().Add(-time.Hour)})), 401, invalid, "invalid_token"},
-		"Scope": {get(issuer.Mint(guardtest.Claims{Scope: "orders:read"})), 403,
+		"Scope": {
+			get(issuer.Mint(guardtest.Claims{Scope: "orders:read"})), 403,
 			begin + `, error="insufficient_scope", error_description="The access token does not allow this", scope="orders:read orders:write"` + end,
-			"insufficient_scope"},
+			"insufficient_scope",
+		},
 		"Good": {get(issuer.Mint(guardtest.Claims{Scope: "orders:write orders:read"})), 204, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -99,13 +99,13 @@ var (
 
 // reading collects the claims of one token.
 type reading struct {
-	into                  *seen
-	issuer, audience      string
-	iss, aud, cnf         bool
-	exp, nbf, iat         int64
-	hasExp, hasIat        bool
-	hasAuthTime, hasAnAud bool
-	authTime              int64
+	into             *seen
+	issuer, audience string
+	iss, aud, cnf    bool
+	exp, nbf, iat    int64
+	hasExp, hasIat   bool
+	hasAuthTime      bool
+	authTime         int64
 }
 
 // readClaims fills s with the claims in payload.

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"maps"
 
 	"github.com/fastbind/fastbind/internal/account"
 )
@@ -21,9 +22,7 @@ func (p people) Claims(ctx context.Context, subject string) (map[string]any, err
 	}
 	out := make(map[string]any, len(a.Claims)+1)
 	out["preferred_username"] = a.Display
-	for name, v := range a.Claims {
-		out[name] = v
-	}
+	maps.Copy(out, a.Claims)
 	return out, nil
 }
 

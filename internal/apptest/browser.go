@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"html"
+	"maps"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -105,15 +106,11 @@ func (b *Browser) Send(method, address string, form url.Values) *Answer {
 	if err != nil {
 		b.s.t.Fatalf("%s %s: %v", method, address, err)
 	}
-	for k, v := range b.Header {
-		r.Header[k] = v
-	}
+	maps.Copy(r.Header, b.Header)
 	if form != nil {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		r.Header.Set("Sec-Fetch-Site", "same-origin")
-		for k, v := range b.Header {
-			r.Header[k] = v
-		}
+		maps.Copy(r.Header, b.Header)
 	}
 	return do(b.s.t, b.client, r)
 }

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -224,9 +225,7 @@ func (s *Server) Do(method, path string, body io.Reader, header http.Header) *An
 	if err != nil {
 		s.t.Fatalf("%s %s: %v", method, path, err)
 	}
-	for k, v := range header {
-		r.Header[k] = v
-	}
+	maps.Copy(r.Header, header)
 	return do(s.t, &http.Client{CheckRedirect: noRedirect}, r)
 }
 

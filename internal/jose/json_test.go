@@ -26,7 +26,7 @@ func TestScan(t *testing.T) {
 	}
 	stop := errors.New("stop")
 	calls := 0
-	if err := jose.Scan([]byte(object), func(_, _ []byte) error { calls++; return stop }); err != stop || calls != 1 {
+	if err := jose.Scan([]byte(object), func(_, _ []byte) error { calls++; return stop }); !errors.Is(err, stop) || calls != 1 {
 		t.Errorf("error %v after %d calls", err, calls)
 	}
 }

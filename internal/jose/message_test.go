@@ -379,8 +379,16 @@ func TestN07Duplicates(t *testing.T) {
 		`"%s":"a","%s":"a"`, `"%s":"a","other":1,"%s":"b"`, many.String() + `"%s":"a","%s":"b"`, `"%s":"a",` + many.String() + `"%s":"b"`,
 	} {
 		for _, pair := range [][2]string{
-			{"kid", "kid"}, {"kid", `k\u0069d`}, {"aud", "aud"}, {"aud", "AUD"}, {"aud", "Aud"}, {"aud", `\u0061UD`},
-			{"sub", "\u017fub"}, {"jkt", "J\u212aT"}, {"ä", "Ä"}, {"", ""},
+			{"kid", "kid"},
+			{"kid", `k\u0069d`},
+			{"aud", "aud"},
+			{"aud", "AUD"},
+			{"aud", "Aud"},
+			{"aud", `\u0061UD`},
+			{"sub", "\u017fub"},
+			{"jkt", "J\u212aT"},
+			{"ä", "Ä"},
+			{"", ""},
 		} {
 			object := `{` + fmt.Sprintf(members, pair[0], pair[1]) + `}`
 			if err := jose.Scan([]byte(object), nil); !errors.Is(err, jose.ErrMalformed) {

@@ -81,7 +81,7 @@ func (r *Ring) Run(ctx context.Context) error {
 		err := r.tend(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // it was told to stop
 		case err != nil && !failing:
 			r.log().LogAttrs(ctx, slog.LevelError, "signing keys not brought up to date, going on with those in memory", slog.Any("err", err))
 		case err == nil && failing:

@@ -158,12 +158,12 @@ func (w *world) promises(sc *scene, before refresh.State, v refresh.Verdict, who
 	case !sc.bound && v.Answer != refresh.Refused && int64(shown) < before.Generation-1:
 		return fmt.Errorf("an ancestor was answered")
 	}
-	return w.walksBehind(sc, v)
+	return w.walksBehind(v)
 }
 
 // walksBehind checks that owner and thief do not both get the successor in the
 // third generation running.
-func (w *world) walksBehind(sc *scene, v refresh.Verdict) error {
+func (w *world) walksBehind(v refresh.Verdict) error {
 	g := v.State.Generation
 	if w.restored || g < 4 || v.Answer == refresh.Refused {
 		return nil

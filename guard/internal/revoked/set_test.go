@@ -181,8 +181,10 @@ func TestWatch(t *testing.T) {
 	t.Parallel()
 	s, now := revoked.New(0), time.Unix(1_800_000_000, 0)
 	claims := []revoked.Claims{
-		{ID: "1", Session: "a", Subject: "ada", Issued: now.Unix()}, {ID: "2", Session: "a", Subject: "ada", Issued: now.Unix() + 1},
-		{ID: "3", Session: "b", Subject: "ada", Issued: now.Unix() + 1}, {ID: "4", Session: "c", Subject: "bob", Issued: now.Unix() + 2},
+		{ID: "1", Session: "a", Subject: "ada", Issued: now.Unix()},
+		{ID: "2", Session: "a", Subject: "ada", Issued: now.Unix() + 1},
+		{ID: "3", Session: "b", Subject: "ada", Issued: now.Unix() + 1},
+		{ID: "4", Session: "c", Subject: "bob", Issued: now.Unix() + 2},
 	}
 	watch := func() (list []context.Context, stop func()) {
 		var stops []func()

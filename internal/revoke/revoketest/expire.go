@@ -110,14 +110,14 @@ func expiredAtOnce(t *testing.T, s Stores) {
 		begin(t, s, "c", "1", "s", true)
 	}
 	var total atomic.Int64
-	together(func(int) bool {
+	together(func(int) {
 		for {
 			n, err := s.Revocations.EndExpired(t.Context(), epoch.Add(2*time.Hour), 4)
 			if err != nil {
 				t.Error(err)
 			}
 			if n == 0 {
-				return true
+				return
 			}
 			total.Add(int64(n))
 		}
@@ -218,19 +218,24 @@ func countsNamed(t *testing.T, s Stores) {
 	}{
 		{"Token", revoke.Order{Kind: revoke.Token, Value: "j"}, revoke.Question{Token: "j"}, revoke.Question{Token: "i", Key: "j"}},
 		{
-			"Subject", revoke.Order{Kind: revoke.Subject, Value: "1"},
+			"Subject",
+			revoke.Order{Kind: revoke.Subject, Value: "1"},
 			revoke.Question{Subject: "1", Issued: at.Truncate(time.Second).Add(-time.Second)},
 			revoke.Question{Subject: "1", Issued: at.Truncate(time.Second)},
 		},
 		{
-			"Client", revoke.Order{Kind: revoke.Client, Value: "c"},
-			revoke.Question{Client: "c", Issued: epoch}, revoke.Question{Client: "d", Issued: epoch},
+			"Client",
+			revoke.Order{Kind: revoke.Client, Value: "c"},
+			revoke.Question{Client: "c", Issued: epoch},
+			revoke.Question{Client: "d", Issued: epoch},
 		},
 		{"Device", revoke.Order{Kind: revoke.Device, Value: "k"}, revoke.Question{Key: "k"}, revoke.Question{Key: "l", Token: "k"}},
 		{"Key", revoke.Order{Kind: revoke.Key, Value: "kid"}, revoke.Question{Key: "kid"}, revoke.Question{Subject: "kid"}},
 		{
-			"Epoch", revoke.Order{Kind: revoke.Epoch},
-			revoke.Question{Token: "z", Issued: epoch}, revoke.Question{Token: "z", Issued: at.Add(time.Second)},
+			"Epoch",
+			revoke.Order{Kind: revoke.Epoch},
+			revoke.Question{Token: "z", Issued: epoch},
+			revoke.Question{Token: "z", Issued: at.Add(time.Second)},
 		},
 	} {
 		for _, q := range []*revoke.Question{&c.named, &c.notNamed} {

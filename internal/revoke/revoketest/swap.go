@@ -90,12 +90,12 @@ func theftAtAnOldVersion(t *testing.T, s Stores) {
 func endAndRotationAtOnce(t *testing.T, s Stores) {
 	a := begin(t, s, "c", "1", "s", false)
 	var ends atomic.Int64
-	together(func(i int) bool {
+	together(func(i int) {
 		for {
 			now := load(t, s, a)
 			switch {
 			case !now.Ended.IsZero():
-				return false
+				return
 			case i == 0 && now.Generation > 3:
 				if swap(t, s, stolen(now)) {
 					ends.Add(1)
