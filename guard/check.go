@@ -232,11 +232,11 @@ const maxKeyTries = 4
 // verify checks type, key, signature and claims of a token (RFC 9068, section
 // 4).
 func (g *Guard) verify(ctx context.Context, token string, now time.Time) (*seen, error) {
-	if !isToken68(token) {
-		return nil, fmt.Errorf("%w: %w", ErrMalformed, errSyntax)
-	}
 	m, err := jose.Parse(token)
 	if err != nil {
+		if !isToken68(token) {
+			err = fmt.Errorf("%w: %w", ErrMalformed, errSyntax)
+		}
 		return nil, err
 	}
 	h := m.Header()

@@ -139,7 +139,7 @@ func (g *Guard) readClaims(s *seen, payload []byte, now time.Time) error {
 		p.AuthTime = time.Unix(c.authTime, 0).UTC()
 	}
 	p.claims, p.cached = payload, s
-	s.revoked.Name(revoked.Claims{
+	g.revoked.Name(&s.revoked, revoked.Claims{
 		ID: p.TokenID, Family: p.Family, Session: p.SessionID,
 		Subject: p.Subject, Client: p.ClientID, Key: s.key.ID, Issued: c.iat,
 	})

@@ -1,8 +1,7 @@
 package revoked
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
+	"hash/maphash"
 	"math"
 	"sync/atomic"
 )
@@ -47,16 +46,18 @@ func KindOf(word string) (Kind, bool) {
 	return 0, false
 }
 
-// A name stands for a kind and a value: half of a SHA-256 over both, so that
-// two of them are never taken for each other. The zero name stands for nothing.
+// A name stands for a kind and a value: 128 bits of two hashes under secrets of
+// the set, so that two of them are never taken for each other. The zero name
+// stands for nothing.
 type name struct{ hi, lo uint64 }
 
-func nameOf(k Kind, value string) name {
+func (s *Set) nameOf(k Kind, value string) name {
 	if value == "" {
 		return name{}
 	}
-	sum := sha256.Sum256(append(append(make([]byte, 0, 128), byte(k)), value...))
-	return name{binary.LittleEndian.Uint64(sum[:]) | 1, binary.LittleEndian.Uint64(sum[8:])}
+	const spread = 0x9e3779b97f4a7c15 // kinds differ in many bits
+	hi := maphash.String(s.seeds[0], value) ^ uint64(k)*spread
+	return name{hi | 1, maphash.String(s.seeds[1], value) ^ uint64(k)*spread}
 }
 
 // Always is a moment after every token.
@@ -85,18 +86,19 @@ type Claims struct {
 	Issued                                    int64 // unix seconds
 }
 
-// A Token is a token as revocations see it. It is ready after [Token.Name].
+// A Token is a token as revocations see it, in the set that named it: see
+// [Set.Name].
 type Token struct {
 	names  [named]name
 	issued int64
 	clean  atomic.Uint64 // version of the set, plus 1, in which nothing names the token
 }
 
-// Name gives t, which nobody uses yet, its names.
-func (t *Token) Name(c Claims) {
+// Name gives t, which nobody uses yet, its names in the set.
+func (s *Set) Name(t *Token, c Claims) {
 	t.names = [named]name{
-		nameOf(ByID, c.ID), nameOf(ByFamily, c.Family), nameOf(BySession, c.Session),
-		nameOf(BySubject, c.Subject), nameOf(ByClient, c.Client), nameOf(ByKey, c.Key),
+		s.nameOf(ByID, c.ID), s.nameOf(ByFamily, c.Family), s.nameOf(BySession, c.Session),
+		s.nameOf(BySubject, c.Subject), s.nameOf(ByClient, c.Client), s.nameOf(ByKey, c.Key),
 	}
 	t.issued = c.Issued
 }

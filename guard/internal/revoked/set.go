@@ -1,6 +1,7 @@
 package revoked
 
 import (
+	"hash/maphash"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -30,7 +31,8 @@ type Set struct {
 
 	running registry
 
-	most int // endings in each table; never changed
+	seeds [2]maphash.Seed
+	most  int // endings in each table; never changed
 
 	mu sync.Mutex // for who writes tables
 }
@@ -64,7 +66,10 @@ type slot struct {
 // New returns an empty set, for tokens that are accepted for leeway after they
 // have expired.
 func New(leeway time.Duration) *Set {
-	s := &Set{known: make(chan struct{}), margin: int64((leeway + time.Minute) / time.Second), most: maxEndings / shards}
+	s := &Set{
+		known: make(chan struct{}), margin: int64((leeway + time.Minute) / time.Second), most: maxEndings / shards,
+		seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
+	}
 	s.epoch.Store(-1)
 	for i := range s.tables {
 		s.tables[i].Store(newTable(minSlots))
@@ -123,7 +128,7 @@ func (s *Set) find(n name) (before uint32, ok bool) {
 // Add adds an ending and ends what runs with tokens that it names. It reports
 // false, having ended only that, if there is no room to remember it.
 func (s *Set) Add(e Ending, now time.Time) bool {
-	n := nameOf(e.Kind, e.Value)
+	n := s.nameOf(e.Kind, e.Value)
 	if e.Kind == ByEpoch {
 		n = name{}
 	}

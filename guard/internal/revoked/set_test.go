@@ -14,9 +14,9 @@ import (
 	"github.com/fastbind/fastbind/guard/internal/revoked"
 )
 
-func token(c revoked.Claims) *revoked.Token {
+func token(s *revoked.Set, c revoked.Claims) *revoked.Token {
 	t := new(revoked.Token)
-	t.Name(c)
+	s.Name(t, c)
 	return t
 }
 
@@ -62,7 +62,7 @@ func TestAgainstModel(t *testing.T) {
 					must = must || e.Until > now.Unix() || e.Kind == revoked.ByEpoch
 				}
 			}
-			if got := s.Ended(token(c)); got && !may || !got && must {
+			if got := s.Ended(token(s, c)); got && !may || !got && must {
 				t.Fatalf("seed %d: ended %v, must %v, may %v", seed, got, must, may)
 			}
 		}
@@ -92,13 +92,13 @@ func TestConcurrently(t *testing.T) {
 	})
 	for range 3 {
 		all.Go(func() {
-			never := token(revoked.Claims{Session: "never", ID: "never"})
+			never := token(s, revoked.Claims{Session: "never", ID: "never"})
 			for done := false; !done; {
 				mu.RLock()
 				n := added
 				mu.RUnlock()
 				done = n == total
-				if n > 0 && !s.Ended(token(revoked.Claims{Session: strconv.Itoa(rand.IntN(n))})) {
+				if n > 0 && !s.Ended(token(s, revoked.Claims{Session: strconv.Itoa(rand.IntN(n))})) {
 					t.Error("an ending that was added is not found")
 					return
 				}
@@ -120,7 +120,7 @@ func TestCleanIsNotForever(t *testing.T) {
 	t.Parallel()
 	s, now := revoked.New(0), time.Unix(1_800_000_000, 0)
 	for i := range 200 {
-		c := token(revoked.Claims{ID: strconv.Itoa(i), Family: "f", Issued: now.Unix()})
+		c := token(s, revoked.Claims{ID: strconv.Itoa(i), Family: "f", Issued: now.Unix()})
 		if s.Ended(c) || s.Ended(c) {
 			t.Fatal("ended before")
 		}
@@ -129,7 +129,7 @@ func TestCleanIsNotForever(t *testing.T) {
 			t.Fatal("not ended after")
 		}
 	}
-	c := token(revoked.Claims{ID: "other", Issued: now.Unix()})
+	c := token(s, revoked.Claims{ID: "other", Issued: now.Unix()})
 	if s.Ended(c) {
 		t.Fatal("ended before")
 	}
@@ -140,7 +140,7 @@ func TestCleanIsNotForever(t *testing.T) {
 	if s.Add(revoked.Ending{Kind: revoked.ByEpoch, Before: 1}, now); !s.Ended(c) {
 		t.Error("an older end of everything took back a newer one")
 	}
-	later := token(revoked.Claims{ID: "later", Issued: now.Unix() + 1})
+	later := token(s, revoked.Claims{ID: "later", Issued: now.Unix() + 1})
 	if s.Ended(later) {
 		t.Error("issued later")
 	}
@@ -164,10 +164,10 @@ func TestSameNameTwice(t *testing.T) {
 			s.Add(e, now)
 		}
 		s.Drop(now.Add(500 * time.Second))
-		if s.Entries() != 1 || !s.Ended(token(revoked.Claims{Subject: "ada", Issued: 1_800_000_000})) {
+		if s.Entries() != 1 || !s.Ended(token(s, revoked.Claims{Subject: "ada", Issued: 1_800_000_000})) {
 			t.Errorf("swap %v: lost", swap)
 		}
-		if s.Ended(token(revoked.Claims{Subject: "ada", Issued: 1_800_000_001})) || s.Ended(token(revoked.Claims{Client: "ada"})) {
+		if s.Ended(token(s, revoked.Claims{Subject: "ada", Issued: 1_800_000_001})) || s.Ended(token(s, revoked.Claims{Client: "ada"})) {
 			t.Errorf("swap %v: too much", swap)
 		}
 		s.Drop(now.Add(1062 * time.Second))
@@ -189,7 +189,7 @@ func TestWatch(t *testing.T) {
 	watch := func() (list []context.Context, stop func()) {
 		var stops []func()
 		for _, c := range claims {
-			ctx, _, stop := s.Watch(t.Context(), token(c))
+			ctx, _, stop := s.Watch(t.Context(), token(s, c))
 			list, stops = append(list, ctx), append(stops, stop)
 		}
 		return list, func() {
@@ -302,7 +302,7 @@ func TestBounded(t *testing.T) {
 	if !full {
 		t.Error("takes whatever comes")
 	}
-	if !s.Ended(token(revoked.Claims{ID: "7"})) {
+	if !s.Ended(token(s, revoked.Claims{ID: "7"})) {
 		t.Error("forgot what it knew")
 	}
 }
@@ -313,7 +313,7 @@ func BenchmarkEnded(b *testing.B) {
 	tokens := make([]*revoked.Token, 10_000)
 	for i := range tokens {
 		n := strconv.Itoa(i)
-		tokens[i] = token(revoked.Claims{ID: "t" + n, Family: "f" + n, Session: "s" + n, Subject: "u" + n, Client: "app", Key: "k1", Issued: 1})
+		tokens[i] = token(s, revoked.Claims{ID: "t" + n, Family: "f" + n, Session: "s" + n, Subject: "u" + n, Client: "app", Key: "k1", Issued: 1})
 	}
 	b.Run("Unchanged", func(b *testing.B) {
 		b.ReportAllocs()
@@ -339,7 +339,7 @@ func BenchmarkEnded(b *testing.B) {
 
 func BenchmarkWatch(b *testing.B) {
 	s := revoked.New(time.Minute)
-	tok := token(revoked.Claims{ID: "t", Family: "f", Session: "s", Subject: "u", Client: "app", Key: "k1", Issued: 1})
+	tok := token(s, revoked.Claims{ID: "t", Family: "f", Session: "s", Subject: "u", Client: "app", Key: "k1", Issued: 1})
 	b.ReportAllocs()
 	for b.Loop() {
 		_, _, stop := s.Watch(b.Context(), tok)
