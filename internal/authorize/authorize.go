@@ -47,7 +47,8 @@ type People interface {
 
 // Hints reads ID tokens that were issued here.
 type Hints interface {
-	// Hint returns the claims of an ID token of ours, expired or not.
+	// Hint returns the claims of an ID token of ours, expired or not; it is
+	// [token.ErrInvalid] for anything else.
 	Hint(ctx context.Context, idToken string) (token.Claims, error)
 }
 

@@ -268,6 +268,9 @@ func (q *request) prompted(s string) bool { return slices.Contains(q.prompt, s) 
 func (h *Handler) person(ctx context.Context, q *request, p web.Params) error {
 	if t := p.Get("id_token_hint"); t != "" {
 		c, err := h.Hints.Hint(ctx, t)
+		if err != nil && !errors.Is(err, token.ErrInvalid) {
+			return err
+		}
 		if err != nil {
 			return &oauth.Error{Code: oauth.InvalidRequest, Description: "id_token_hint is not an ID token of this server", Cause: err}
 		}

@@ -126,8 +126,8 @@ func (b brokenEnds) End(ctx context.Context, o revoke.Order) (revoke.Ended, erro
 
 type keySet struct{ *jose.Signer }
 
-func (k keySet) Find(_ context.Context, kid string, alg jose.Algorithm) []*jose.Key {
-	return jose.NewKeySet(k.Key()).Find(kid, alg)
+func (k keySet) Find(_ context.Context, kid string, alg jose.Algorithm) ([]*jose.Key, error) {
+	return jose.NewKeySet(k.Key()).Find(kid, alg), nil
 }
 
 type people struct{ account.Store }

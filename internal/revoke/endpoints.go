@@ -3,6 +3,7 @@ package revoke
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -90,8 +91,10 @@ func (h *Handler) order(ctx context.Context, cl client.Client, t string) (Order,
 	}
 	c, err := h.Reader.Access(ctx, t, h.Core.now())
 	switch {
+	case errors.Is(err, token.ErrInvalid):
+		return Order{}, nil // a token that means nothing needs no revoking
 	case err != nil:
-		return Order{}, nil //nolint:nilerr // a token that means nothing needs no revoking
+		return Order{}, err
 	case c.Client != cl.ID:
 		return Order{}, foreign
 	}
@@ -166,8 +169,11 @@ func (i *Introspection) serve(w http.ResponseWriter, r *http.Request) error {
 // one that does not verify, has ended, or is not for this resource server.
 func (i *Introspection) answer(ctx context.Context, rs client.Client, t string, now time.Time) (introspected, error) {
 	c, err := i.Reader.Access(ctx, t, now)
-	if err != nil || !serves(rs, c.Audience) {
-		return introspected{}, nil //nolint:nilerr // that is the answer
+	if errors.Is(err, token.ErrInvalid) || err == nil && !serves(rs, c.Audience) {
+		return introspected{}, nil // that is the answer
+	}
+	if err != nil {
+		return introspected{}, err
 	}
 	ok, err := i.Core.Standing(ctx, c, now)
 	if err != nil || !ok {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -15,9 +16,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fastbind/fastbind/internal/client"
+	"github.com/fastbind/fastbind/internal/jose"
 	"github.com/fastbind/fastbind/internal/limit"
 	"github.com/fastbind/fastbind/internal/opaque"
+	"github.com/fastbind/fastbind/internal/refresh"
 	"github.com/fastbind/fastbind/internal/revoke"
+	tokens "github.com/fastbind/fastbind/internal/token"
 )
 
 // A feedLog is the feed of a database, as far as readers of it see it.
@@ -276,5 +280,32 @@ func TestFeedEndsForTheUnwelcome(t *testing.T) {
 				t.Errorf("%s was sent, want the end", kind)
 			}
 		})
+	}
+}
+
+type lostKeys struct{}
+
+func (lostKeys) Find(context.Context, string, jose.Algorithm) ([]*jose.Key, error) {
+	return nil, errors.New("no database")
+}
+
+// TestKeysThatCannotBeLoaded: while nobody knows what a token is, it is neither
+// inactive nor revoked.
+func TestKeysThatCannotBeLoaded(t *testing.T) {
+	t.Parallel()
+	w := newFeedWorld()
+	token := "eyJhbGciOiJFUzI1NiIsImtpZCI6IngiLCJ0eXAiOiJhdCtqd3QifQ.e30." + strings.Repeat("A", 86)
+	reader := &tokens.Reader{Keys: lostKeys{}}
+	for name, h := range map[string]http.Handler{
+		"Revoke":     &revoke.Handler{Core: w.core, Auth: w.feed.Auth, Minter: refresh.Minter{Keys: opaque.NewSecrets().Keys("test")}, Reader: reader, Log: w.feed.Log},
+		"Introspect": &revoke.Introspection{Core: w.core, Auth: w.feed.Auth, Reader: reader, Log: w.feed.Log},
+	} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader("token="+token))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.SetBasicAuth("api", w.secret.Reveal())
+		a := httptest.NewRecorder()
+		if h.ServeHTTP(a, r); a.Code != http.StatusServiceUnavailable {
+			t.Errorf("%s: %d %s, want 503", name, a.Code, a.Body)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package token
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -14,8 +15,8 @@ import (
 // Keys yields the keys that verify.
 type Keys interface {
 	// Find returns the published keys that a kid and an algorithm may mean;
-	// none: there is no such key.
-	Find(ctx context.Context, kid string, alg jose.Algorithm) []*jose.Key
+	// none: there is no such key. An error is a fault: nobody knows.
+	Find(ctx context.Context, kid string, alg jose.Algorithm) ([]*jose.Key, error)
 }
 
 // Claims are what an access or ID token of ours says.
@@ -52,7 +53,7 @@ type Reader struct {
 const leeway = 5 * time.Second
 
 // Access returns the claims of an access token of ours that has not expired at
-// now, or [ErrInvalid].
+// now, or [ErrInvalid]. Any other error is a fault, and no verdict on the token.
 func (r *Reader) Access(ctx context.Context, t string, now time.Time) (Claims, error) {
 	c, typ, err := r.read(ctx, t)
 	if err != nil {
@@ -74,7 +75,7 @@ func (r *Reader) Access(ctx context.Context, t string, now time.Time) (Claims, e
 }
 
 // Hint returns the claims of an ID token of ours, expired or not (OpenID Connect
-// Core, section 3.1.2.1), or [ErrInvalid].
+// Core, section 3.1.2.1), or [ErrInvalid]. Any other error is a fault.
 func (r *Reader) Hint(ctx context.Context, t string) (Claims, error) {
 	c, typ, err := r.read(ctx, t)
 	if err != nil {
@@ -102,9 +103,13 @@ func (r *Reader) read(ctx context.Context, t string) (Claims, string, error) {
 		return Claims{}, "", errors.Join(ErrInvalid, err)
 	}
 	h := m.Header()
+	keys, err := r.Keys.Find(ctx, h.KeyID, h.Algorithm)
+	if err != nil {
+		return Claims{}, "", fmt.Errorf("find the key of a token: %w", err)
+	}
 	var payload []byte
 	err = errors.New("unknown kid")
-	for _, k := range r.Keys.Find(ctx, h.KeyID, h.Algorithm) {
+	for _, k := range keys {
 		if payload, err = m.Verify(k); err == nil {
 			break
 		}

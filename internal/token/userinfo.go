@@ -57,8 +57,11 @@ func (u *UserInfo) serve(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	c, err := u.Reader.Access(r.Context(), t, now)
-	if err != nil {
+	if errors.Is(err, ErrInvalid) {
 		return InvalidToken(err)
+	}
+	if err != nil {
+		return err
 	}
 	if !slices.Contains(c.Scope, oauth.ScopeOpenID) {
 		return &oauth.Error{
@@ -130,7 +133,8 @@ func Bearer(w http.ResponseWriter, r *http.Request) (string, error) {
 	if strings.Contains(r.URL.RawQuery, "access_token") {
 		return "", bad
 	}
-	if r.Method == http.MethodPost && r.Header.Get("Content-Type") == "application/x-www-form-urlencoded" {
+	kind, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
+	if r.Method == http.MethodPost && strings.EqualFold(strings.TrimSpace(kind), "application/x-www-form-urlencoded") {
 		p, err := web.Form(w, r, web.MaxBody, nil)
 		if err != nil {
 			return "", err
