@@ -169,8 +169,8 @@ func (h *Handler) posted(w http.ResponseWriter, r *http.Request) error {
 	}
 	var d departure
 	if h.Sealer.Open(web.SignOutPurpose, p.Get("transaction"), &d) != nil {
-		http.Redirect(w, r, LogoutPath, http.StatusSeeOther) // ask again
-		return nil
+		http.Redirect(w, r, LogoutPath, http.StatusSeeOther)
+		return nil //nolint:nilerr // a page that is not ours any more: ask again
 	}
 	s, err := h.current(r)
 	if err != nil {

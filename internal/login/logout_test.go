@@ -2,6 +2,7 @@ package login_test
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -55,9 +56,7 @@ func TestL01LogoutWithHint(t *testing.T) {
 			who := b.who(t)
 			b.site = "cross-site"
 			v := url.Values{"id_token_hint": {s.idToken(t, s.key, who.Subject, who.ID, "app")}, "post_logout_redirect_uri": {appURI}}
-			for k, x := range c.extra {
-				v[k] = x
-			}
+			maps.Copy(v, c.extra)
 			var res *http.Response
 			if c.method == http.MethodPost {
 				cookies := b.cookies

@@ -428,12 +428,12 @@ func TestEvents(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := ""
+			var got strings.Builder
 			for _, e := range found {
-				got += e.Note
+				got.WriteString(e.Note)
 			}
-			if got != c.want {
-				t.Errorf("%+v: %q, want %q", c.query, got, c.want)
+			if got.String() != c.want {
+				t.Errorf("%+v: %q, want %q", c.query, got.String(), c.want)
 			}
 		}
 	})

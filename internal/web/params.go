@@ -52,10 +52,8 @@ func Form(w http.ResponseWriter, r *http.Request, limit int64, defined []string)
 		if err != nil {
 			return Params{}, err
 		}
-		for _, name := range defined {
-			if q.v.Has(name) {
-				return Params{}, oauth.Refuse(oauth.InvalidRequest, "parameters belong in the body, not in the URL")
-			}
+		if slices.ContainsFunc(defined, q.v.Has) {
+			return Params{}, oauth.Refuse(oauth.InvalidRequest, "parameters belong in the body, not in the URL")
 		}
 	}
 	return parse(string(b), defined)
