@@ -326,6 +326,9 @@ func TestFeedInterrupted(t *testing.T) {
 					_, err := g.CheckRule(get(tokens["during"]), guard.Rule{WhenStale: guard.Deny})
 					wantRefusal(t, err, oauth.InvalidToken, guard.ErrRevoked)
 				}
+				if n := issuer.Requests(guardtest.Stream); n < 2 {
+					t.Errorf("the stream was tried %d times", n)
+				}
 				issuer.Mend(guardtest.Stream, guardtest.Pages)
 				issuer.Revoke("sid", "after")
 				time.Sleep(20 * time.Second)
