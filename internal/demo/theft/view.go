@@ -2,6 +2,7 @@ package theft
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	_ "embed" // for the style sheet and the script
 	"encoding/base64"
@@ -154,7 +155,7 @@ func (s *Page) view(v *visitor, now time.Time) view {
 		d.panes = append(d.panes, v.pane(p, now))
 	}
 	d.log = slices.Clone(v.log)
-	slices.SortStableFunc(d.log, func(a, b entry) int { return a.at.Compare(b.at) })
+	slices.SortStableFunc(d.log, func(a, b entry) int { return cmp.Compare(a.at.UnixMilli(), b.at.UnixMilli()) }) // events have milliseconds
 	stolen := !v.hold[thief].refresh.None()
 	switch {
 	case v.end != nil:
