@@ -154,9 +154,6 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, q *request, now 
 // answer issues a code and sends the browser to the client with it.
 func (h *Handler) answer(w http.ResponseWriter, r *http.Request, q *request, s *session.Session, now time.Time) error {
 	ctx := r.Context()
-	if err := h.use(ctx, q, now); err != nil {
-		return err
-	}
 	p := h.Policy(q.client.Policy)
 	offline := slices.Contains(q.scope, oauth.ScopeOffline)
 	end := now.Add(p.Absolute)
@@ -175,6 +172,11 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, q *request, s *
 	})
 	if err != nil {
 		return fmt.Errorf("store code: %w", err)
+	}
+	// Last, so that a fault costs nobody their request; without it nobody
+	// learns the code.
+	if err := h.use(ctx, q, now); err != nil {
+		return err
 	}
 	h.respond(w, r, q, [][2]string{{"code", c.Reveal()}})
 	return nil
@@ -224,7 +226,8 @@ func (h *Handler) respond(w http.ResponseWriter, r *http.Request, q *request, fi
 }
 
 // refuse sends a refusal to the client where that is safe, and shows it to the
-// person where it is not. A fault is shown too: the person can try again.
+// person where it is not. A fault is shown too, for the person can try again;
+// but for prompt=none, where nobody looks (OpenID Connect Core, section 3.1.2.1).
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, q *request, err error) {
 	e := oauth.ErrorFor(err)
 	level := slog.LevelInfo
@@ -233,7 +236,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, q *request, err
 	}
 	h.Log.LogAttrs(r.Context(), level, "authorization refused", slog.String("request_id", web.RequestID(r.Context())),
 		slog.String("code", string(e.Code)), slog.Any("err", err))
-	if _, here := errors.AsType[pageError](err); here || q == nil || e.Code == oauth.TemporarilyUnavailable {
+	if _, here := errors.AsType[pageError](err); here || q == nil || e.Code == oauth.TemporarilyUnavailable && !q.prompted("none") {
 		h.showError(w, r, e)
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/fastbind/fastbind/internal/session"
@@ -30,7 +31,8 @@ type resume struct {
 	Selected bool      `json:"a,omitempty"`
 }
 
-// decisionLife is for how long a decision stands while the browser goes on.
+// decisionLife is for how long a decision, or a sign-in that was asked for,
+// stands while the browser goes on.
 const decisionLife = 10 * time.Minute
 
 func (r resume) fresh(s *session.Session, now time.Time) bool {
@@ -73,8 +75,11 @@ func decide(q *request, s *session.Session, allowed []string, now time.Time) (st
 	case s == nil:
 		return ask(stepSignIn, oauth.LoginRequired)
 	}
-	// Signed in since the request began: that is what prompt=login asks for.
-	renewed := q.isResumed && !s.AuthTime.Before(q.resume.Started.Truncate(time.Second))
+	decided := q.isResumed && q.resume.fresh(s, now)
+	// Signed in since the request began, and still going on with it: that is
+	// what prompt=login asks for. An address from the history is not.
+	renewed := q.isResumed && !s.AuthTime.Before(q.resume.Started.Truncate(time.Second)) &&
+		(decided || now.Before(s.AuthTime.Add(decisionLife)))
 	switch {
 	case q.subject != "" && q.subject != s.Subject:
 		if renewed { // somebody else than the one who was asked for: OpenID Connect Core, section 3.1.2.2
@@ -86,7 +91,6 @@ func decide(q *request, s *session.Session, allowed []string, now time.Time) (st
 	case q.maxAge >= 0 && now.Sub(s.AuthTime) > q.maxAge && !renewed:
 		return ask(stepReauth, oauth.LoginRequired)
 	}
-	decided := q.isResumed && q.resume.fresh(s, now)
 	if q.prompted("select_account") && !renewed && !(decided && (q.resume.Selected || q.resume.Consent)) {
 		return stepSelect, ""
 	}
@@ -98,9 +102,12 @@ func decide(q *request, s *session.Session, allowed []string, now time.Time) (st
 }
 
 // unverifiable says that anything on the person's machine could pose as the
-// client, so that an earlier consent does not stand for this request (RFC 8252,
-// section 8.6).
-func (q *request) unverifiable() bool { return q.client.Public() && q.client.Loopback() }
+// client: it proves nothing, and the answer goes to a loopback address or a
+// private scheme, which other programs may claim. An earlier consent does not
+// stand for such a request (RFC 8252, section 8.6).
+func (q *request) unverifiable() bool {
+	return q.client.Public() && !strings.HasPrefix(q.redirect, "https://")
+}
 
 func covers(allowed, scope []string) bool {
 	for _, s := range scope {

@@ -18,6 +18,8 @@ func TestDecide(t *testing.T) {
 	ada := &session.Session{ID: "s1", Subject: "ada", AuthTime: now.Add(-time.Hour), IdleEnd: now.Add(time.Hour), AbsoluteEnd: now.Add(time.Hour)}
 	fresh := *ada
 	fresh.AuthTime = now
+	recent := *ada
+	recent.AuthTime = now.Add(-time.Second)
 	since := resume{Started: now.Add(-time.Minute)}
 	old := resume{Started: now.Add(-2 * time.Hour)}
 	done := func(change func(*resume)) resume {
@@ -26,6 +28,7 @@ func TestDecide(t *testing.T) {
 		return m
 	}
 	consented := done(func(m *resume) { m.Consent = true })
+	oldConsented := done(func(m *resume) { m.Consent, m.Started = true, old.Started })
 	stale := done(func(m *resume) { m.Consent, m.Decided = true, now.Add(-decisionLife) })
 	foreign := done(func(m *resume) { m.Consent, m.Session = true, "s2" })
 	denied := done(func(m *resume) { m.Denied = true })
@@ -38,12 +41,13 @@ func TestDecide(t *testing.T) {
 		maxAge  time.Duration
 		subject string
 		trusted bool
-		loop    bool
-		s       *session.Session
-		resume  *resume
-		allowed []string
-		want    step
-		code    oauth.Code
+		// The answer goes to redirect; empty: to the only redirect URI, on https.
+		redirect string
+		s        *session.Session
+		resume   *resume
+		allowed  []string
+		want     step
+		code     oauth.Code
 	}{
 		{name: "NobodySignedIn", want: stepSignIn},
 		{name: "SilentNobody", prompt: "none", want: stepRefuse, code: oauth.LoginRequired},
@@ -52,7 +56,8 @@ func TestDecide(t *testing.T) {
 		{name: "SilentConsentNeeded", prompt: "none", s: ada, want: stepRefuse, code: oauth.ConsentRequired},
 		{name: "ConsentRemembered", s: ada, allowed: []string{"openid", "email"}, want: stepAnswer},
 		{name: "ConsentForLess", s: ada, allowed: []string{"openid"}, want: stepConsent},
-		{name: "ConsentRememberedButAnybodyCouldPose", s: ada, loop: true, allowed: []string{"openid", "email"}, want: stepConsent},
+		{name: "ConsentRememberedButAnybodyCouldPose", s: ada, redirect: "http://127.0.0.1/cb", allowed: []string{"openid", "email"}, want: stepConsent},
+		{name: "ConsentRememberedButTheSchemeIsAnybodys", s: ada, redirect: "com.example.app:/cb", allowed: []string{"openid", "email"}, want: stepConsent},
 		{name: "ConsentJustGiven", s: ada, resume: &consented, want: stepAnswer},
 		{name: "ConsentTooLongAgo", s: ada, resume: &stale, want: stepConsent},
 		{name: "ConsentInAnotherSession", s: ada, resume: &foreign, want: stepConsent},
@@ -68,7 +73,10 @@ func TestDecide(t *testing.T) {
 		{name: "MaxAgePassedSilent", prompt: "none", maxAge: time.Minute, trusted: true, s: ada, want: stepRefuse, code: oauth.LoginRequired},
 		{name: "MaxAgeReached", maxAge: time.Hour, trusted: true, s: ada, want: stepAnswer},
 		{name: "MaxAgeZero", maxAge: 0, trusted: true, s: ada, want: stepReauth},
-		{name: "MaxAgeZeroDone", maxAge: 0, trusted: true, s: ada, resume: &old, want: stepAnswer},
+		{name: "MaxAgeZeroDone", maxAge: 0, trusted: true, s: &recent, resume: &since, want: stepAnswer},
+		{name: "MaxAgeZeroDoneLongAgo", maxAge: 0, trusted: true, s: ada, resume: &old, want: stepReauth},
+		{name: "PromptLoginDoneLongAgo", prompt: "login", trusted: true, s: ada, resume: &old, want: stepReauth},
+		{name: "PromptLoginDoneAndConsentJustGiven", prompt: "login", s: ada, resume: &oldConsented, want: stepAnswer},
 		{name: "OtherPerson", subject: "bob", trusted: true, s: ada, want: stepReauth},
 		{name: "OtherPersonSilent", prompt: "none", subject: "bob", trusted: true, s: ada, want: stepRefuse, code: oauth.LoginRequired},
 		{name: "OtherPersonAgain", subject: "bob", trusted: true, s: &fresh, resume: &since, want: stepRefuse, code: oauth.LoginRequired},
@@ -84,9 +92,10 @@ func TestDecide(t *testing.T) {
 			if tt.prompt != "" {
 				q.prompt = []string{tt.prompt}
 			}
-			q.client = client.Client{Meta: client.Meta{Trusted: tt.trusted, RedirectURIs: []string{"https://app.example.com/cb"}}}
-			if tt.loop {
-				q.client.RedirectURIs = []string{"http://127.0.0.1/cb"}
+			q.redirect = "https://app.example.com/cb"
+			q.client = client.Client{Meta: client.Meta{Trusted: tt.trusted, RedirectURIs: []string{q.redirect}}}
+			if tt.redirect != "" { // one of several
+				q.client.RedirectURIs, q.redirect = append(q.client.RedirectURIs, tt.redirect), tt.redirect
 			}
 			if tt.resume != nil {
 				q.isResumed, q.resume = true, *tt.resume

@@ -25,8 +25,14 @@ const (
 	maxPushed = 10_000
 )
 
-// pushRate bounds what one network may push.
-func pushRate() limit.Rate { return limit.Rate{Burst: 300, Every: 20 * time.Millisecond} }
+// pushRate bounds what one network may push for a client. Anybody can push for
+// a public one: a network must be far from filling its [maxPushed].
+func pushRate(c *client.Client) limit.Rate {
+	if c.Public() {
+		return limit.Rate{Burst: 100, Every: time.Second}
+	}
+	return limit.Rate{Burst: 300, Every: 20 * time.Millisecond}
+}
 
 // Push answers the pushed authorization request endpoint (RFC 9126).
 func (h *Handler) Push(w http.ResponseWriter, r *http.Request) {
@@ -61,7 +67,7 @@ func (h *Handler) push(w http.ResponseWriter, r *http.Request) error {
 	if p.Has("request_uri") { // RFC 9126, section 2.1
 		return oauth.Refuse(oauth.InvalidRequest, "request_uri cannot be pushed")
 	}
-	wait, err := h.Throttle.Take(ctx, opaque.KeyDigest("push", web.Network(r)), pushRate(), now)
+	wait, err := h.Throttle.Take(ctx, opaque.KeyDigest("push", cl.ID, limit.Network(web.Network(r))), pushRate(&cl), now)
 	if err != nil {
 		return err
 	}

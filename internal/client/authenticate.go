@@ -146,7 +146,7 @@ func (a *Authenticator) fail(ctx context.Context, c Credentials, cause error) er
 		now = a.Now()
 	}
 	e := refused(c.Method, cause)
-	h := opaque.KeyDigest("client", c.ID, c.Network)
+	h := opaque.KeyDigest("client", c.ID, limit.Network(c.Network))
 	wait, err := a.Throttle.Take(ctx, h, failures(), now)
 	if err != nil {
 		return err

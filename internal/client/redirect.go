@@ -3,7 +3,6 @@ package client
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -132,21 +131,6 @@ func Target(uri string) string {
 		return u.Scheme + "://" + u.Host
 	}
 	return u.Scheme + ":"
-}
-
-// Loopback reports whether every redirect URI of c leads back to the person's
-// own machine: anybody there could pose as c (RFC 8252, section 8.6).
-func (c *Client) Loopback() bool {
-	for _, uri := range c.RedirectURIs {
-		u, err := url.Parse(uri)
-		if err != nil {
-			return true
-		}
-		if a, err := netip.ParseAddr(u.Hostname()); u.Hostname() != "localhost" && (err != nil || !a.IsLoopback()) {
-			return false
-		}
-	}
-	return true
 }
 
 // Check returns what is wrong with c as a registration, or nil.

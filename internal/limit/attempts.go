@@ -53,7 +53,7 @@ func gates(at Attempt) []gate {
 			{"known", account, Rate{Burst: 30, Every: year}, true},
 		}
 	}
-	network := networkOf(at.Network)
+	network := Network(at.Network)
 	return []gate{
 		{"account-network", account + network, Rate{Burst: 6, Every: 5 * time.Minute}, true},
 		{"network", network, Rate{Burst: 60, Every: 5 * time.Second}, false},
@@ -108,7 +108,7 @@ func (a *Attempts) Forgive(ctx context.Context, account string) error {
 // minute, so that a flood of them is one line in the record.
 func (a *Attempts) FirstRefusal(ctx context.Context, at Attempt) (bool, error) {
 	now := a.now()
-	g := gate{name: "refused", subject: digestText(at.Account) + networkOf(at.Network)}
+	g := gate{name: "refused", subject: digestText(at.Account) + Network(at.Network)}
 	return a.Store.Once(ctx, g.key(), now, now.Add(time.Minute))
 }
 
@@ -122,9 +122,9 @@ func digestText(s string) string {
 	return string(sum[:])
 }
 
-// networkOf returns what one party can be expected to have one of: an IPv4
+// Network returns what one party can be expected to have one of: an IPv4
 // address, or an IPv6 network of 64 bits.
-func networkOf(addr string) string {
+func Network(addr string) string {
 	a, err := netip.ParseAddr(strings.TrimSpace(addr))
 	if err != nil {
 		return "unknown"
