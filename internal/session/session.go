@@ -131,14 +131,13 @@ func (g *Gate) Enter(ctx context.Context, e Entry, old *Session) (opaque.Handle,
 		Parties: []audit.Party{{Time: now, Network: e.Network, Agent: e.Agent}},
 	}
 	if kind == audit.SessionRenewed {
-		err := g.Store.Renew(ctx, s, event)
-		if errors.Is(err, ErrStale) { // ended or renewed meanwhile: begin anew
+		err := g.renew(ctx, &s, old.Handle, event)
+		if errors.Is(err, ErrNone) { // ended, or renewed by somebody else, meanwhile
 			return g.Enter(ctx, e, nil)
 		}
 		if err != nil {
 			return opaque.Handle{}, Session{}, fmt.Errorf("renew session: %w", err)
 		}
-		s.Version++
 		return h, s, nil
 	}
 	if err := g.Store.Begin(ctx, s, event); err != nil {
@@ -146,6 +145,34 @@ func (g *Gate) Enter(ctx context.Context, e Entry, old *Session) (opaque.Handle,
 	}
 	s.Version = 1
 	return h, s, nil
+}
+
+// renewTries is how often something else may change a session while it is
+// renewed.
+const renewTries = 5
+
+// renew stores s in place of the session that has the handle old. A visit that
+// was noted meanwhile changes nothing about that; it is [ErrNone] if there is no
+// live session with that handle any more.
+func (g *Gate) renew(ctx context.Context, s *Session, old opaque.Digest, e audit.Event) error {
+	for range renewTries {
+		err := g.Store.Renew(ctx, *s, e)
+		if err == nil {
+			s.Version++
+		}
+		if !errors.Is(err, ErrStale) {
+			return err
+		}
+		found, err := g.Store.ByHandle(ctx, old)
+		if err != nil {
+			return err
+		}
+		if !found.Live(g.now()) {
+			return ErrNone
+		}
+		s.Version = found.Version
+	}
+	return ErrStale
 }
 
 // Visit returns the live session whose cookie is value, and notes that it was
