@@ -41,6 +41,10 @@ func (h *Handler) authorizationCode(ctx context.Context, q *request) (response, 
 		return response{}, invalidGrant(errors.New("code of another client"))
 	case q.Has("redirect_uri") && q.Get("redirect_uri") != c.RedirectURI:
 		return response{}, invalidGrant(errors.New("other redirect_uri"))
+	case c.Challenge == "" && !q.Has("redirect_uri") && len(q.client.RedirectURIs) != 1:
+		// Without PKCE it is what tells an injected code (OpenID Connect Core,
+		// section 3.1.3.2).
+		return response{}, invalidGrant(errors.New("redirect_uri is missing and there is no code_challenge"))
 	case !verifies(c.Challenge, q.Get("code_verifier")):
 		return response{}, invalidGrant(errors.New("code_verifier does not fit"))
 	case !c.Redeemed.IsZero():
@@ -53,6 +57,12 @@ func (h *Handler) authorizationCode(ctx context.Context, q *request) (response, 
 		return response{}, err
 	}
 	f := q.family(c)
+	// Made before the code is redeemed, so that a fault costs nobody their code,
+	// and worth nothing until it is.
+	a, err := h.tokens(ctx, q, &f, f.Scope, audience, true)
+	if err != nil {
+		return response{}, err
+	}
 	switch err := h.Codes.Redeem(ctx, c.Digest, q.now, f); {
 	case errors.Is(err, code.ErrRedeemed):
 		return response{}, h.replayed(ctx, q, c)
@@ -61,7 +71,7 @@ func (h *Handler) authorizationCode(ctx context.Context, q *request) (response, 
 	case err != nil:
 		return response{}, fmt.Errorf("redeem code: %w", err)
 	}
-	return h.tokens(ctx, q, &f, f.Scope, audience, true)
+	return a, nil
 }
 
 // family returns the family that a code begins.

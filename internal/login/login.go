@@ -310,12 +310,6 @@ func (h *Handler) enter(w http.ResponseWriter, r *http.Request, at limit.Attempt
 	if err != nil {
 		return err
 	}
-	if old != nil && old.Subject != a.Subject {
-		order := revoke.Order{Kind: revoke.Session, Value: old.ID, Reason: audit.SessionReplaced, At: h.now()}
-		if _, err := h.Revoke.End(ctx, order); err != nil {
-			return err
-		}
-	}
 	entry := session.Entry{
 		Subject: a.Subject, ACR: ACR, AMR: methods(), Remember: remember,
 		Network: web.Network(r), Agent: web.Agent(r),
@@ -326,6 +320,12 @@ func (h *Handler) enter(w http.ResponseWriter, r *http.Request, at limit.Attempt
 	}
 	if err != nil {
 		return err
+	}
+	if old != nil && old.Subject != a.Subject { // only now: a sign-in that fails signs nobody out
+		order := revoke.Order{Kind: revoke.Session, Value: old.ID, Reason: audit.SessionReplaced, At: h.now()}
+		if _, err := h.Revoke.End(ctx, order); err != nil {
+			return err
+		}
 	}
 	h.Cookies.SetSession(w, handle, s.AbsoluteEnd, remember)
 	if err := h.know(w, r, at); err != nil {

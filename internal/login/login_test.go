@@ -73,7 +73,7 @@ func (s *safeBuffer) String() string {
 
 // faults makes single parts of the database fail.
 type faults struct {
-	limits, accounts, ends, sessions atomic.Bool
+	limits, accounts, ends, sessions, begin atomic.Bool
 }
 
 type brokenLimits struct {
@@ -103,6 +103,14 @@ func (b brokenAccounts) ByUsername(ctx context.Context, username string) (accoun
 type brokenSessions struct {
 	session.Store
 	broken *atomic.Bool
+	begin  *atomic.Bool
+}
+
+func (b brokenSessions) Begin(ctx context.Context, n session.Session, e audit.Event) error {
+	if b.begin.Load() {
+		return errBroken
+	}
+	return b.Store.Begin(ctx, n, e)
 }
 
 func (b brokenSessions) ByHandle(ctx context.Context, d opaque.Digest) (session.Session, error) {
@@ -177,7 +185,7 @@ func newSite(t *testing.T) *site {
 	s.sealer = web.Sealer{Keys: opaque.NewSecrets().Keys(web.SealPurpose)}
 	s.Handler = &login.Handler{
 		Accounts: directory, People: people,
-		Gate:     &session.Gate{Store: brokenSessions{s.db.Sessions(), &s.broken.sessions}, Life: session.Life{Idle: time.Hour, Absolute: 8 * time.Hour}, Now: now},
+		Gate:     &session.Gate{Store: brokenSessions{s.db.Sessions(), &s.broken.sessions, &s.broken.begin}, Life: session.Life{Idle: time.Hour, Absolute: 8 * time.Hour}, Now: now},
 		Attempts: &limit.Attempts{Store: brokenLimits{s.db.Limits(), &s.broken.limits}, Now: now},
 		Revoke:   &revoke.Core{Store: brokenEnds{s.db.Revocations(), &s.broken.ends}, Now: now},
 		Clients:  s.db.Clients(), Hints: &token.Reader{Issuer: issuer, Keys: keySet{s.key}}, Events: s.db,

@@ -233,6 +233,7 @@ func TestFaults(t *testing.T) {
 		"LogoutEnd": {&s.broken.ends, func() *http.Response {
 			return b.send(t, http.MethodPost, login.LogoutPath, url.Values{"transaction": {logout}})
 		}},
+		"Begin":   {&s.broken.begin, func() *http.Response { return b.signIn(t, "bob", password, "") }},
 		"Replace": {&s.broken.ends, func() *http.Response { return b.signIn(t, "bob", password, "") }},
 	} {
 		f.broken.Store(true)
