@@ -137,7 +137,7 @@ func (h *Handler) consent(w http.ResponseWriter, r *http.Request, q *request, s 
 		return fmt.Errorf("load username: %w", err)
 	}
 	sealed, err := h.Sealer.Seal(web.ConsentPurpose, pendingConsent{
-		Query: q.query.Encode(), Client: q.client.ID, Scope: q.scope,
+		Query: q.query.Encode(), Client: q.client.ID, Scope: q.asks,
 		Session: s.ID, Subject: s.Subject, Opened: q.opened, Started: q.started(now),
 	})
 	if err != nil {
@@ -152,7 +152,7 @@ func (h *Handler) consent(w http.ResponseWriter, r *http.Request, q *request, s 
 		RedirectHost: client.Target(q.redirect), Username: username, Switch: other,
 		Targets: []string{client.Target(q.redirect)}, Locales: q.locales,
 	}
-	for _, s := range q.scope {
+	for _, s := range q.asks {
 		d.Scopes = append(d.Scopes, page.Scope{Name: s})
 	}
 	page.Consent(w, r, http.StatusOK, d)

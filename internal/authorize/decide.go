@@ -95,7 +95,7 @@ func decide(q *request, s *session.Session, allowed []string, now time.Time) (st
 		return stepSelect, ""
 	}
 	if !q.client.Trusted && !(decided && q.resume.Consent) &&
-		(q.prompted("consent") || q.unverifiable() || !covers(allowed, q.scope)) {
+		(q.prompted("consent") || q.unverifiable() || !covers(allowed, q.asks)) {
 		return ask(stepConsent, oauth.ConsentRequired)
 	}
 	return stepAnswer, ""

@@ -85,7 +85,7 @@ func TestDecide(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			q := &request{maxAge: tt.maxAge, subject: tt.subject, scope: []string{"openid", "email"}}
+			q := &request{maxAge: tt.maxAge, subject: tt.subject, scope: []string{"openid", "email"}, asks: []string{"openid", "email"}}
 			if tt.maxAge == 0 && tt.name[:3] != "Max" {
 				q.maxAge = -1
 			}

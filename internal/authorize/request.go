@@ -3,6 +3,7 @@ package authorize
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"net/url"
 	"slices"
@@ -45,7 +46,8 @@ type request struct {
 	audience  []string
 	nonce     string
 	challenge string
-	claims    string
+	claims    string   // as far as the client is registered for them
+	asks      []string // scope, and the scopes that stand for the claims: what consent is about
 	prompt    []string
 	maxAge    time.Duration // -1: not asked
 	loginHint string
@@ -232,8 +234,33 @@ func (q *request) ask(p web.Params) error {
 	if len(q.claims) > maxClaims {
 		return oauth.Refuse(oauth.InvalidRequest, "claims is too long")
 	}
-	_, err := token.ParseClaims(q.claims)
-	return err
+	return q.askClaims()
+}
+
+// askClaims reads the claims parameter: what the client is not registered for is
+// left out, and what it is is subject to consent like a scope (OpenID Connect
+// Core, sections 5.4 and 5.5).
+func (q *request) askClaims() error {
+	q.asks = q.scope
+	if q.claims == "" {
+		return nil
+	}
+	all, err := token.ParseClaims(q.claims)
+	if err != nil {
+		return err
+	}
+	within, needed := all.Within(q.client.Scopes, q.client.Trusted)
+	b, err := json.Marshal(within)
+	if err != nil {
+		return err
+	}
+	q.claims, q.asks = string(b), slices.Clone(q.scope)
+	for _, s := range needed {
+		if !slices.Contains(q.asks, s) {
+			q.asks = append(q.asks, s)
+		}
+	}
+	return nil
 }
 
 const maxClaims = 4 << 10
