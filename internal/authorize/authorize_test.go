@@ -110,6 +110,27 @@ func TestN26State(t *testing.T) {
 	}
 }
 
+// TestN110LongRequest: what is too long for the pages is refused at once, not
+// when the person has typed their password.
+func TestN110LongRequest(t *testing.T) {
+	t.Parallel()
+	w := open(t, apptest.Options{})
+	for state, status := range map[string]int{
+		strings.Repeat("s", 60<<10): 200, strings.Repeat("s", 80<<10): 414, strings.Repeat(`"`, 30<<10): 414,
+	} {
+		v, _ := w.own.Request()
+		v.Set("state", state)
+		b := w.Browser()
+		a := b.Open(w.Path(v))
+		onPage(t, a, status)
+		if status == 200 {
+			if got := b.SignIn(a, "ada").Location(t).Query(); got.Get("code") == "" || got.Get("state") != state {
+				t.Errorf("a state of %d bytes: no code, or another state", len(state))
+			}
+		}
+	}
+}
+
 func TestN27ResponseMode(t *testing.T) {
 	t.Parallel()
 	w := open(t, apptest.Options{})

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -84,6 +85,9 @@ func onPage(c oauth.Code, description string) error {
 func (h *Handler) read(ctx context.Context, p web.Params, repeated error, now time.Time) (*request, error) {
 	q := &request{query: p.Values(), maxAge: -1, mode: modeQuery, opened: now}
 	q.query.Del(resumeParam)
+	if len(q.query.Encode()) > web.MaxBody { // the pages that carry it could not be sent back
+		return nil, pageError{&oauth.Error{Code: oauth.InvalidRequest, Description: "the request is too long", Status: http.StatusRequestURITooLong}}
+	}
 	if s := p.Get(resumeParam); s != "" {
 		q.isResumed = h.Sealer.Open(web.ResumePurpose, s, &q.resume) == nil && q.resume.Request == digestOf(q.query)
 	}

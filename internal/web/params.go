@@ -92,8 +92,10 @@ func (p Params) All(name string) []string {
 // Fields returns the words of a space-separated parameter, each once, in order.
 func (p Params) Fields(name string) []string {
 	var out []string
+	seen := map[string]bool{"": true} // not by looking through out: there may be very many
 	for f := range strings.SplitSeq(p.v.Get(name), " ") {
-		if f != "" && !slices.Contains(out, f) {
+		if !seen[f] {
+			seen[f] = true
 			out = append(out, f)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/fastbind/fastbind/internal/opaque"
@@ -52,7 +53,7 @@ func (s Sealer) Seal(purpose string, v any) (string, error) {
 // [opaque.ErrMalformed] for anything else.
 func (s Sealer) Open(purpose, text string, v any) error {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil {
+	if err != nil || strings.ContainsAny(text, "\r\n") { // which the decoder skips
 		return opaque.ErrMalformed
 	}
 	b, err = s.Keys.Open(b, []byte(purpose))

@@ -57,9 +57,10 @@ func (e *Edge) Wrap(next http.Handler) http.Handler {
 				}
 				e.Log.LogAttrs(r.Context(), slog.LevelError, "panic",
 					slog.String("request_id", id), slog.String("panic", fmt.Sprint(v)), slog.String("stack", string(debug.Stack())))
-				if rec.status == 0 {
-					oauth.WriteError(rec, &oauth.Error{Code: oauth.ServerError})
+				if rec.status != 0 { // half an answer must not look like a whole one
+					panic(http.ErrAbortHandler)
 				}
+				oauth.WriteError(rec, &oauth.Error{Code: oauth.ServerError})
 			}
 			e.Log.LogAttrs(r.Context(), slog.LevelInfo, "request",
 				slog.String("request_id", id), slog.String("method", r.Method), slog.String("route", r.Pattern),
