@@ -184,10 +184,10 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, q *request, s *
 
 // use marks a pushed request as used: once (RFC 9126, section 4).
 func (h *Handler) use(ctx context.Context, q *request, now time.Time) error {
-	if !q.isPushed {
+	if q.pushed == nil {
 		return nil
 	}
-	first, err := h.Store.Use(ctx, q.pushed, now)
+	first, err := h.Store.Use(ctx, *q.pushed, now)
 	if err != nil {
 		return fmt.Errorf("use pushed request: %w", err)
 	}

@@ -144,6 +144,6 @@ func (h *Handler) pulled(ctx context.Context, p web.Params, q *request, cl clien
 	if err != nil {
 		return p, fmt.Errorf("read pushed request: %w", err)
 	}
-	q.pushed, q.isPushed = pushed.Digest, true
+	q.pushed = &pushed.Digest
 	return web.NewParams(v), nil
 }

@@ -58,9 +58,8 @@ type request struct {
 	// query holds the parameters as they came, without the resume parameter:
 	// what the browser is sent back to.
 	query url.Values
-	// pushed is the digest of the pushed request, if it is one.
-	pushed    opaque.Digest
-	isPushed  bool
+	// pushed is the digest of the pushed request; nil: it is none.
+	pushed    *opaque.Digest
 	resume    resume
 	isResumed bool
 	opened    time.Time // when the browser first came with it
