@@ -170,6 +170,24 @@ func (c *Client) Check() error {
 			return fmt.Errorf("%q is not a scope", s)
 		}
 	}
+	return c.checkWords()
+}
+
+// checkWords returns which word of the registration has no meaning, or nil.
+func (c *Client) checkWords() error {
+	if !slices.Contains([]string{"", "ES256", "RS256", "EdDSA"}, c.IDTokenAlg) {
+		return fmt.Errorf("ID tokens cannot be signed with %q: use ES256, RS256 or EdDSA", c.IDTokenAlg)
+	}
+	for _, m := range c.AuthMethods {
+		if c.Public() || m != oauth.AuthBasic && m != oauth.AuthPost {
+			return fmt.Errorf("client authentication method %q is not for this client", m)
+		}
+	}
+	for _, a := range c.Audiences {
+		if a == "" || len(a) > 512 || strings.ContainsFunc(a, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+			return fmt.Errorf("%q is not an audience", a)
+		}
+	}
 	return nil
 }
 
