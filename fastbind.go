@@ -2,13 +2,16 @@
 // server and OpenID provider that runs inside a Go program, or inside its tests.
 //
 // It holds no state outside of the database and the folder it is given. See
-// docs/rotation.md and docs/revocation.md for what it promises.
+// docs/rotation.md and docs/revocation.md for what it promises. Users and
+// clients are registered with the command fastbind on the same database.
 package fastbind
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
 
 	"github.com/fastbind/fastbind/internal/app"
 )
@@ -19,8 +22,8 @@ type Config struct {
 	// Issuer is the public address: https, or http on a loopback address;
 	// scheme, host and port only.
 	Issuer string
-	// Data is the folder of the embedded database and of the master key. Both
-	// are created in it when they are missing.
+	// Data is the folder of the embedded database and of the master key. It and
+	// they are created when they are missing.
 	Data string
 	// DatabaseURL is postgres://…; empty: SQLite in Data.
 	DatabaseURL string
@@ -43,6 +46,11 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	log := c.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
+	}
+	if c.Data != "" {
+		if err := os.MkdirAll(c.Data, 0o700); err != nil {
+			return nil, fmt.Errorf("data: %w", err)
+		}
 	}
 	a, err := app.Open(ctx, app.Config{
 		Issuer: c.Issuer, Data: c.Data, DatabaseURL: c.DatabaseURL,
