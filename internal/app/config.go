@@ -48,7 +48,7 @@ func (c *Config) Check() error {
 		return err
 	}
 	if c.DatabaseURL == "" && c.Data == "" {
-		return errors.New("set data (a folder for the embedded database) or database_url")
+		return errors.New("set data (a folder for the embedded database; --data, FASTBIND_DATA) or database_url (--database-url, FASTBIND_DATABASE_URL)")
 	}
 	if c.MasterKey.IsZero() && c.MasterKeyFile == "" && c.Data == "" {
 		return errors.New("set master_key_file, data or FASTBIND_MASTER_KEY: the master secrets are never kept in the database")
@@ -66,7 +66,7 @@ func (c *Config) issuer() (*url.URL, error) {
 	u, err := url.Parse(c.Issuer)
 	switch {
 	case c.Issuer == "":
-		return nil, errors.New("issuer is missing: the public address of this server, such as https://auth.example.com")
+		return nil, errors.New("issuer is missing: set issuer in the configuration file, or FASTBIND_ISSUER, to the public address of this server, such as https://auth.example.com")
 	case err != nil || u.Host == "" || u.User != nil:
 		return nil, fmt.Errorf("issuer %q is not an address such as https://auth.example.com", c.Issuer)
 	case u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.ForceQuery:

@@ -42,7 +42,7 @@ func (c *Config) Exists() error {
 		return nil
 	}
 	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("there is no database at %s: fastbind serve or fastbind migrate makes one", file)
+		return fmt.Errorf("there is no database at %s: fastbind migrate makes one, and so does fastbind serve", file)
 	} else if err != nil {
 		return fmt.Errorf("database: %w", err)
 	}
