@@ -97,7 +97,7 @@ func Judge(r Rules, f Family, s Shown, now time.Time) Verdict {
 	case f.Bound() && s.Key != f.Key:
 		return j.foreignKey()
 	case s.Generation > f.Generation:
-		return j.end(audit.Epoch, audit.FamilyEnded, "the database has lost history: run fastbind restore finish")
+		return j.end(audit.Epoch, audit.FamilyEnded, "the database has lost history: if it was restored from a backup, run fastbind session end --all")
 	case !subset(s.Scope, f.Scope):
 		return j.refuse(WrongScope)
 	case !subset(s.Audience, f.Audience):
