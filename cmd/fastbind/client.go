@@ -26,8 +26,8 @@ type clientCreate struct {
 	Grant          []string `placeholder:"TYPE" help:"authorization_code, refresh_token, client_credentials; the first two if there is a redirect URI."`
 	Scope          []string `sep:" " placeholder:"SCOPE" help:"Scopes it may ask for."`
 	Audience       []string `sep:"none" placeholder:"AUD" help:"Resource servers that its access tokens are for."`
-	Policy         string   `placeholder:"NAME" help:"Session policy."`
-	IDTokenAlg     string   `name:"id-token-alg" placeholder:"ALG" help:"Algorithm of its ID tokens."`
+	Policy         string   `placeholder:"NAME" help:"Session policy: web, spa, mobile, bank, kiosk or service."`
+	IDTokenAlg     string   `name:"id-token-alg" placeholder:"ALG" help:"Algorithm of its ID tokens; ES256 if it is left out."`
 	AuthMethod     []string `placeholder:"METHOD" help:"client_secret_basic, client_secret_post."`
 	Trusted        bool     `help:"The operator's own: no consent is asked."`
 	ResourceServer bool     `help:"It may introspect tokens for its audience and read the revocation feed."`
