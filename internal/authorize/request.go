@@ -51,6 +51,7 @@ type request struct {
 	asks      []string // scope, and the scopes that stand for the claims: what consent is about
 	prompt    []string
 	maxAge    time.Duration // -1: not asked
+	authLife  time.Duration // for how long a sign-in is good for this client
 	loginHint string
 	locales   string
 	subject   string // the only person that will do; empty: anybody
