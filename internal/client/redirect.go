@@ -164,6 +164,10 @@ func (c *Client) Check() error {
 		return errors.New("a public client cannot be exempt from PKCE")
 	case c.ResourceServer && c.Public():
 		return errors.New("a resource server needs a secret")
+	case c.ResourceServer && len(c.Audiences) == 0:
+		return errors.New("a resource server needs the audience that it is")
+	case !c.ResourceServer && len(c.GrantTypes) == 0:
+		return errors.New("a client needs a grant type, which a redirect URI implies, or to be a resource server")
 	}
 	for _, s := range c.Scopes {
 		if !ValidScope(s) {
