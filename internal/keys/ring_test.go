@@ -757,7 +757,8 @@ func TestUseDuringRotation(t *testing.T) {
 	for range 2 {
 		wg.Go(func() {
 			for !done.Load() {
-				if err := verify(r.KeySet(), sign(t, r, jose.EdDSA)); err != nil {
+				token := sign(t, r, jose.EdDSA) // before the set is read: it may be of a newer key
+				if err := verify(r.KeySet(), token); err != nil {
 					t.Error(err)
 					return
 				}
