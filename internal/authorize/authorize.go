@@ -131,7 +131,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, q *request, now 
 		}
 		allowed = c.Scope
 	}
-	q.authLife = h.Policy(q.client.Policy).SessionAbsolute
+	q.signInLasts(h.Policy(q.client.Policy).SessionAbsolute)
 	st, refusal := decide(q, s, allowed, now)
 	switch st {
 	case stepAnswer:

@@ -552,3 +552,38 @@ func (c *clock) add(d time.Duration) {
 	defer c.mu.Unlock()
 	c.at = c.at.Add(d)
 }
+
+// TestSignInLastsAsThePolicySays: all clients share a sign-on session, and each
+// has its own say for how long a sign-in is good.
+func TestSignInLastsAsThePolicySays(t *testing.T) {
+	t.Parallel()
+	clock := &clock{at: time.Now()}
+	w := open(t, apptest.Options{Now: clock.now})
+	w.Register("kiosk", false, client.Meta{
+		RedirectURIs: []string{"http://127.0.0.1/callback"}, GrantTypes: []string{"authorization_code"}, Scopes: []string{"openid"}, Trusted: true, Policy: "kiosk",
+	})
+	kiosk := apptest.App{ID: "kiosk", Redirect: apptest.Redirect, Scope: "openid"}
+	b := w.Browser()
+	b.Tokens(w.own, "ada")
+	silent := func(c apptest.App, maxAge string) string {
+		v, _ := c.Request()
+		v.Set("prompt", "none")
+		if maxAge != "" {
+			v.Set("max_age", maxAge)
+		}
+		return b.Open(w.Path(v)).Location(t).Query().Get("error")
+	}
+	clock.add(2*time.Hour - time.Second) // times are kept in whole seconds
+	if got := silent(kiosk, ""); got != "" {
+		t.Errorf("at the end of what the policy allows: %q", got)
+	}
+	clock.add(2 * time.Second)
+	for _, maxAge := range []string{"", "100000"} {
+		if got := silent(kiosk, maxAge); got != "login_required" {
+			t.Errorf("after it, max_age %q: %q, want login_required", maxAge, got)
+		}
+	}
+	if got := silent(w.own, ""); got != "" {
+		t.Errorf("a client with more time: %q", got)
+	}
+}

@@ -88,8 +88,7 @@ func decide(q *request, s *session.Session, allowed []string, now time.Time) (st
 		return ask(stepReauth, oauth.LoginRequired)
 	case q.prompted("login") && !renewed:
 		return stepReauth, ""
-	case q.maxAge >= 0 && now.Sub(s.AuthTime) > q.maxAge && !renewed,
-		now.Sub(s.AuthTime) >= q.authLife && !renewed:
+	case q.maxAge >= 0 && now.Sub(s.AuthTime) > q.maxAge && !renewed:
 		return ask(stepReauth, oauth.LoginRequired)
 	}
 	if q.prompted("select_account") && !renewed && !(decided && (q.resume.Selected || q.resume.Consent)) {

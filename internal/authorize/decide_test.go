@@ -36,12 +36,11 @@ func TestDecide(t *testing.T) {
 	deniedBefore := resume{Denied: true, Decided: now}
 
 	for _, tt := range []struct {
-		name     string
-		prompt   string
-		maxAge   time.Duration
-		authLife time.Duration // 0: a day
-		subject  string
-		trusted  bool
+		name    string
+		prompt  string
+		maxAge  time.Duration
+		subject string
+		trusted bool
 		// The answer goes to redirect; empty: to the only redirect URI, on https.
 		redirect string
 		s        *session.Session
@@ -78,9 +77,6 @@ func TestDecide(t *testing.T) {
 		{name: "MaxAgeZeroDoneLongAgo", maxAge: 0, trusted: true, s: ada, resume: &old, want: stepReauth},
 		{name: "PromptLoginDoneLongAgo", prompt: "login", trusted: true, s: ada, resume: &old, want: stepReauth},
 		{name: "PromptLoginDoneAndConsentJustGiven", prompt: "login", s: ada, resume: &oldConsented, want: stepAnswer},
-		{name: "PolicyEndsSooner", authLife: time.Hour, trusted: true, s: ada, want: stepReauth},
-		{name: "PolicyEndsSoonerSilent", prompt: "none", authLife: time.Hour, trusted: true, s: ada, want: stepRefuse, code: oauth.LoginRequired},
-		{name: "PolicyStillHolds", authLife: time.Hour + time.Second, trusted: true, s: ada, want: stepAnswer},
 		{name: "OtherPerson", subject: "bob", trusted: true, s: ada, want: stepReauth},
 		{name: "OtherPersonSilent", prompt: "none", subject: "bob", trusted: true, s: ada, want: stepRefuse, code: oauth.LoginRequired},
 		{name: "OtherPersonAgain", subject: "bob", trusted: true, s: &fresh, resume: &since, want: stepRefuse, code: oauth.LoginRequired},
@@ -92,9 +88,6 @@ func TestDecide(t *testing.T) {
 			q := &request{maxAge: tt.maxAge, subject: tt.subject, scope: []string{"openid", "email"}, asks: []string{"openid", "email"}}
 			if tt.maxAge == 0 && tt.name[:3] != "Max" {
 				q.maxAge = -1
-			}
-			if q.authLife = tt.authLife; tt.authLife == 0 {
-				q.authLife = 24 * time.Hour
 			}
 			if tt.prompt != "" {
 				q.prompt = []string{tt.prompt}

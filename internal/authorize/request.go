@@ -51,7 +51,6 @@ type request struct {
 	asks      []string // scope, and the scopes that stand for the claims: what consent is about
 	prompt    []string
 	maxAge    time.Duration // -1: not asked
-	authLife  time.Duration // for how long a sign-in is good for this client
 	loginHint string
 	locales   string
 	subject   string // the only person that will do; empty: anybody
@@ -291,6 +290,13 @@ func (q *request) prompts(p web.Params) error {
 }
 
 func prompts() []string { return []string{"none", "login", "consent", "select_account"} }
+
+// signInLasts bounds for how long a sign-in is good for this request.
+func (q *request) signInLasts(d time.Duration) {
+	if q.maxAge < 0 || d < q.maxAge {
+		q.maxAge = d
+	}
+}
 
 func (q *request) prompted(s string) bool { return slices.Contains(q.prompt, s) }
 
