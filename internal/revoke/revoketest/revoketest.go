@@ -488,17 +488,3 @@ func numbersHaveNoGaps(t *testing.T, s Stores) {
 		t.Errorf("the feed has %d entries, want 96", n)
 	}
 }
-
-// together runs fn 32 times at once.
-func together(fn func(i int)) {
-	var all sync.WaitGroup
-	start := make(chan struct{})
-	for i := range 32 {
-		all.Go(func() {
-			<-start
-			fn(i)
-		})
-	}
-	close(start)
-	all.Wait()
-}

@@ -1,6 +1,7 @@
 package revoketest
 
 import (
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -118,4 +119,18 @@ func endAndRotationAtOnce(t *testing.T, s Stores) {
 	if f := load(t, s, a); f.Version != f.Generation+1 {
 		t.Errorf("version %d after %d rotations and one end", f.Version, f.Generation-1)
 	}
+}
+
+// together runs fn 32 times at once.
+func together(fn func(i int)) {
+	var all sync.WaitGroup
+	start := make(chan struct{})
+	for i := range 32 {
+		all.Go(func() {
+			<-start
+			fn(i)
+		})
+	}
+	close(start)
+	all.Wait()
 }
