@@ -47,15 +47,20 @@ func (q *request) refreshes() bool {
 // narrowed returns the values that were asked for, which must be among those
 // granted; all that were granted if none was asked for.
 func narrowed(asked, granted []string, refusal *oauth.Error) ([]string, error) {
-	if len(asked) == 0 {
-		return granted, nil
-	}
 	for _, a := range asked {
 		if !slices.Contains(granted, a) {
 			return nil, refusal
 		}
 	}
-	return asked, nil
+	return or(asked, granted), nil
+}
+
+// or returns what was asked for; all that was granted if nothing was.
+func or(asked, granted []string) []string {
+	if len(asked) == 0 {
+		return granted
+	}
+	return asked
 }
 
 func wrongScope() *oauth.Error {
@@ -99,15 +104,9 @@ func (h *Handler) refreshToken(ctx context.Context, q *request) (response, error
 		}
 	}
 	f := &res.Family
-	scope, err := narrowed(q.Fields("scope"), f.Scope, wrongScope())
-	if err != nil {
-		return response{}, err
-	}
-	audience, err := narrowed(q.All("resource"), f.Audience, wrongTarget())
-	if err != nil {
-		return response{}, err
-	}
-	return h.tokens(ctx, q, f, scope, audience, false)
+	// The verdict has refused what goes beyond the grant, before it consumed
+	// anything.
+	return h.tokens(ctx, q, f, or(q.Fields("scope"), f.Scope), or(q.All("resource"), f.Audience), false)
 }
 
 // clientCredentials answers grant_type=client_credentials (OAuth 2.1, section
