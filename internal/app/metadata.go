@@ -10,6 +10,7 @@ import (
 	"github.com/fastbind/fastbind/internal/authorize"
 	"github.com/fastbind/fastbind/internal/grant"
 	"github.com/fastbind/fastbind/internal/login"
+	"github.com/fastbind/fastbind/internal/page"
 	"github.com/fastbind/fastbind/internal/revoke"
 	"github.com/fastbind/fastbind/internal/token"
 	"github.com/fastbind/fastbind/oauth"
@@ -50,7 +51,7 @@ func metadata(issuer string) oauth.Metadata {
 		ClaimsSupported:                            token.Supported(),
 		ClaimsParameterSupported:                   true,
 		PromptValuesSupported:                      []string{"none", "login", "consent", "select_account"},
-		UILocalesSupported:                         []string{"en"},
+		UILocalesSupported:                         page.Locales(),
 		CodeChallengeMethodsSupported:              []string{oauth.MethodS256},
 		TokenEndpointAuthMethodsSupported:          public,
 		IntrospectionEndpointAuthMethodsSupported:  secret,

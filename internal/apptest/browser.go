@@ -79,15 +79,6 @@ func (b *Browser) Cookies() []*http.Cookie {
 	return b.client.Jar.Cookies(u)
 }
 
-// SetCookies plants cookies.
-func (b *Browser) SetCookies(c ...*http.Cookie) {
-	u, err := url.Parse(b.s.URL)
-	if err != nil {
-		b.s.t.Fatalf("parse %s: %v", b.s.URL, err)
-	}
-	b.client.Jar.SetCookies(u, c)
-}
-
 // Open opens an address, absolute or a path, and returns the last answer: the
 // first that is no redirect, or that leads away from the server.
 func (b *Browser) Open(address string) *Answer {
