@@ -115,7 +115,8 @@ var mayImport = map[string][]string{
 	"internal/session/sessiontest": {"internal/account", "internal/audit", "internal/opaque", "internal/revoke", "internal/session"},
 	"internal/apptest":             {"internal/account", "internal/app", "internal/audit", "internal/client", "internal/opaque"},
 	"internal/archtest":            {},
-	"internal/pgtest":              {"internal/sqlstore"},
+	"internal/postgres":            {},
+	"internal/pgtest":              {"internal/postgres", "internal/sqlstore"},
 	"bench":                        {},
 }
 
