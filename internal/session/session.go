@@ -72,12 +72,25 @@ type Store interface {
 	// first; of all subjects if subject is empty, at most 1,000.
 	Sessions(ctx context.Context, subject string) ([]Session, error)
 
-	// Renew replaces what an authentication or a visit changes (Handle,
+	// Renew replaces what an authentication changes (Handle,
 	// AuthTime, ACR, AMR, Remember, LastSeen, IdleEnd, Network, Agent) of a
 	// session that is still at the version and has not ended, and raises the
 	// version; else it is [ErrStale]. Events travel in the same transaction.
 	// Like Begin it is [ErrBarred] for somebody who may not sign in.
 	Renew(ctx context.Context, s Session, events ...audit.Event) error
+
+	// Seen notes a visit and reports whether the handle is still that of a
+	// session that has not ended. It moves LastSeen and IdleEnd forward only,
+	// leaves the version as it is, and need not look at the account: disabling
+	// one ends its sessions. When it returns that is durable.
+	Seen(ctx context.Context, v Visit) (bool, error)
+}
+
+// A Visit says that the holder of a cookie was here.
+type Visit struct {
+	Handle  opaque.Digest // of the cookie
+	At      time.Time
+	IdleEnd time.Time // until when the session lives if there is no other visit
 }
 
 // Life is for how long a session lives.
@@ -195,19 +208,13 @@ func (g *Gate) Visit(ctx context.Context, value string) (Session, error) {
 		return s, nil
 	}
 	s.LastSeen, s.IdleEnd = now, g.idleEnd(s, now)
-	switch err := g.Store.Renew(ctx, s); {
-	case errors.Is(err, ErrBarred):
-		return Session{}, ErrNone
-	case errors.Is(err, ErrStale): // somebody else noted it, or ended it
-		s, err = g.Store.ByHandle(ctx, h.Digest())
-		if err == nil && !s.Live(now) {
-			err = ErrNone
-		}
-		return s, err
-	case err != nil:
-		return Session{}, fmt.Errorf("note visit: %w", err)
+	live, err := g.Store.Seen(ctx, Visit{Handle: s.Handle, At: now, IdleEnd: s.IdleEnd})
+	if err == nil && !live { // it was ended, or has got another cookie, meanwhile
+		err = ErrNone
 	}
-	s.Version++
+	if err != nil {
+		return Session{}, err
+	}
 	return s, nil
 }
 

@@ -1,10 +1,13 @@
 package sqlstore
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/fastbind/fastbind/internal/audit"
 	"github.com/fastbind/fastbind/internal/opaque"
@@ -13,7 +16,10 @@ import (
 )
 
 // sessions implements session.Store.
-type sessions struct{ *engine.DB }
+type sessions struct {
+	*engine.DB
+	visits *engine.Shared[session.Visit, bool]
+}
 
 const sessionColumns = `id, version, handle, subject, auth_time, acr, amr, remember, begun, last_seen, idle_end,
 	absolute_end, network, agent, ended, reason`
@@ -107,4 +113,74 @@ func (s sessions) Renew(ctx context.Context, n session.Session, events ...audit.
 		return fmt.Errorf("renew session: %w", err)
 	}
 	return nil
+}
+
+// Seen is for session.Store. Concurrent calls share statements.
+func (s sessions) Seen(ctx context.Context, v session.Visit) (bool, error) {
+	live, err := s.visits.Call(ctx, v)
+	if err != nil {
+		return false, fmt.Errorf("note visit: %w", err)
+	}
+	return live, nil
+}
+
+// seen notes visits and says of each whether its session lives. Of several with
+// one handle the latest is noted.
+func (s sessions) seen(ctx context.Context, visits []session.Visit) ([]bool, error) {
+	latest := make(map[opaque.Digest]session.Visit, len(visits))
+	for _, v := range visits {
+		if known, ok := latest[v.Handle]; !ok || known.At.Before(v.At) {
+			latest[v.Handle] = v
+		}
+	}
+	noted := slices.SortedFunc(maps.Values(latest), func(a, b session.Visit) int { return bytes.Compare(a.Handle[:], b.Handle[:]) })
+	note := s.seenEach
+	if s.Dialect.Arrays {
+		note = s.seenAll
+	}
+	found, err := note(ctx, noted)
+	if err != nil {
+		return nil, err
+	}
+	live := make([]bool, len(visits))
+	for i, v := range visits {
+		live[i] = slices.Contains(found, v.Handle)
+	}
+	return live, nil
+}
+
+func scanHandle(r engine.Row) (d opaque.Digest, err error) {
+	err = r.Scan(engine.DigestInto(&d))
+	return d, err
+}
+
+func (s sessions) seenEach(ctx context.Context, visits []session.Visit) (live []opaque.Digest, err error) {
+	err = s.Transact(ctx, func(ctx context.Context, q engine.Querier) error {
+		live = live[:0]
+		for _, v := range visits {
+			found, err := engine.List(ctx, q, scanHandle, `update session set last_seen = max(last_seen, $2), idle_end = max(idle_end, $3)
+				where handle = $1 and ended = 0 returning handle`, v.Handle[:], engine.Unix(v.At), engine.Unix(v.IdleEnd))
+			if err != nil {
+				return err
+			}
+			live = append(live, found...)
+		}
+		return nil
+	})
+	return live, err
+}
+
+func (s sessions) seenAll(ctx context.Context, visits []session.Visit) (live []opaque.Digest, err error) {
+	handles, at, idle := make([][]byte, len(visits)), make([]int64, len(visits)), make([]int64, len(visits))
+	for i, v := range visits {
+		handles[i], at[i], idle[i] = v.Handle[:], engine.Unix(v.At), engine.Unix(v.IdleEnd)
+	}
+	err = s.Write(ctx, func(ctx context.Context, q engine.Querier) (err error) {
+		live, err = engine.List(ctx, q, scanHandle, `update session s
+			set last_seen = greatest(s.last_seen, v.at), idle_end = greatest(s.idle_end, v.idle_end)
+			from unnest($1::bytea[], $2::bigint[], $3::bigint[]) as v(handle, at, idle_end)
+			where s.handle = v.handle and s.ended = 0 returning s.handle`, handles, at, idle)
+		return err
+	})
+	return live, err
 }

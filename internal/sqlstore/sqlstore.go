@@ -35,6 +35,11 @@ type Options struct {
 type DB struct {
 	engine   *engine.DB
 	auditFor time.Duration
+
+	// What many requests write shares statements and commits.
+	notes  *engine.Shared[note, bool]
+	uses   *engine.Shared[[]refresh.Use, struct{}]
+	visits *engine.Shared[session.Visit, bool]
 }
 
 // Open opens the database at url, "sqlite:///path/to/file" or "postgres://…". It
@@ -44,7 +49,12 @@ func Open(ctx context.Context, url string, o Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &DB{engine: e, auditFor: o.AuditFor}, nil
+	return &DB{
+		engine: e, auditFor: o.AuditFor,
+		notes:  &engine.Shared[note, bool]{Do: limits{DB: e}.once},
+		uses:   life.Confirming(e),
+		visits: &engine.Shared[session.Visit, bool]{Do: sessions{DB: e}.seen},
+	}, nil
 }
 
 // Migrate brings the schema up to date and returns how many steps that took.
@@ -62,7 +72,12 @@ func (db *DB) Ping(ctx context.Context) error { return db.engine.Ping(ctx) }
 func (db *DB) Skew(ctx context.Context) (time.Duration, error) { return db.engine.Skew(ctx) }
 
 // Close waits for writes that are under way and closes the database.
-func (db *DB) Close() error { return db.engine.Close() }
+func (db *DB) Close() error {
+	db.notes.Wait()
+	db.uses.Wait()
+	db.visits.Wait()
+	return db.engine.Close()
+}
 
 // Clients returns the store of package client.
 func (db *DB) Clients() client.Store { return clients{db.engine} }
@@ -71,13 +86,13 @@ func (db *DB) Clients() client.Store { return clients{db.engine} }
 func (db *DB) Accounts() account.Store { return accounts{db.engine} }
 
 // Sessions returns the store of package session.
-func (db *DB) Sessions() session.Store { return sessions{db.engine} }
+func (db *DB) Sessions() session.Store { return sessions{db.engine, db.visits} }
 
 // Codes returns the store of package code.
 func (db *DB) Codes() code.Store { return codes{db.engine} }
 
 // Families returns the store of package refresh.
-func (db *DB) Families() refresh.Store { return life.Families{DB: db.engine} }
+func (db *DB) Families() refresh.Store { return life.Families{DB: db.engine, Uses: db.uses} }
 
 // Revocations returns the store of package revoke.
 func (db *DB) Revocations() revoke.Store { return life.Revocations{DB: db.engine} }
@@ -89,7 +104,7 @@ func (db *DB) Keys() keys.Store { return keySets{db.engine} }
 func (db *DB) Requests() authorize.Store { return requests{db.engine} }
 
 // Limits returns the store of package limit.
-func (db *DB) Limits() limit.Store { return limits{db.engine} }
+func (db *DB) Limits() limit.Store { return limits{db.engine, db.notes} }
 
 // A FamilyQuery says which families to list. One of the fields is set.
 type FamilyQuery = life.Query

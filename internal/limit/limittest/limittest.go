@@ -5,6 +5,7 @@ package limittest
 import (
 	"context"
 	"crypto/sha256"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -25,7 +26,7 @@ func Run(t *testing.T, open func(t *testing.T) limit.Store) {
 		"BurstThenWait": burstThenWait, "RefusedIsNotCounted": refusedIsNotCounted, "RestsUpToTheBurst": restsUpToTheBurst,
 		"KeysApart": keysApart, "ClockGoesBack": clockGoesBack, "Forget": forget, "RateOfNothing": rateOfNothing,
 		"LongRates": longRates, "ConcurrentTakes": concurrentTakes,
-		"Once": once, "ConcurrentOnce": concurrentOnce, "EndedContext": endedContext,
+		"Once": once, "ConcurrentOnce": concurrentOnce, "OnceOfManyKeys": onceOfManyKeys, "EndedContext": endedContext,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -195,6 +196,36 @@ func concurrentOnce(t *testing.T, s limit.Store) {
 	wg.Wait()
 	if first.Load() != 1 || faults.Load() != 0 {
 		t.Errorf("of 40 calls at once %d were the first and %d failed, want 1 and 0", first.Load(), faults.Load())
+	}
+}
+
+// onceOfManyKeys: of many calls at once, several for each key and no two with the
+// same times, exactly one for each key is the first: where nobody has seen the key
+// before, and where what was seen has expired. Where it has not, none is.
+func onceOfManyKeys(t *testing.T, s limit.Store) {
+	const keys, each = 40, 5
+	for round, want := range []int64{1, 0, 1} { // from now on, just before it expires, and after
+		after := []time.Duration{0, 50 * time.Second, 2 * time.Minute}[round]
+		var first [keys]atomic.Int64
+		var wg sync.WaitGroup
+		for i := range keys * each {
+			wg.Go(func() {
+				now := start.Add(after + time.Duration(i)*time.Millisecond)
+				ok, err := s.Once(t.Context(), key(t, strconv.Itoa(i%keys)), now, now.Add(time.Minute))
+				if err != nil {
+					t.Error(err)
+				}
+				if ok {
+					first[i%keys].Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		for k := range first {
+			if got := first[k].Load(); got != want {
+				t.Errorf("round %d: of %d calls at once with key %d %d were the first, want %d", round, each, k, got, want)
+			}
+		}
 	}
 }
 

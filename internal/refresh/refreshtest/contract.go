@@ -50,6 +50,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"EndSession", endSession},
 		{"EndSessionInOneBatch", endSessionInOneBatch},
 		{"Confirm", confirm},
+		{"ConfirmTogether", confirmTogether},
 		{"ConfirmDuringSwap", confirmDuringSwap},
 		{"ConfirmAndSwapRace", confirmAndSwapRace},
 	}

@@ -40,6 +40,9 @@ func Run(t *testing.T, open func(t *testing.T) Stores) {
 		"RenewNeverRevives":         renewNeverRevives,
 		"ListsLiveNewestFirst":      listsLiveNewestFirst,
 		"OneWinnerToRenew":          oneWinnerToRenew,
+		"SeenMovesForward":          seenMovesForward,
+		"SeenByLiveHandleOnly":      seenByLiveHandleOnly,
+		"SeenTogether":              seenTogether,
 		"NoneSlipsPastADisabling":   noneSlipsPastADisabling,
 		"EventsTravelWithTheChange": eventsTravelWithTheChange,
 	} {
@@ -262,6 +265,79 @@ func oneWinnerToRenew(t *testing.T, s Stores) {
 		return err == nil
 	}); won != 1 {
 		t.Errorf("%d of the renewals at once succeeded, want 1", won)
+	}
+}
+
+// seenMovesForward notes a later and an earlier visit.
+func seenMovesForward(t *testing.T, s Stores) {
+	person(t, s, "1")
+	begin(t, s, sample("a", "1", 1))
+	begin(t, s, sample("b", "1", 2))
+	other := stored(t, s, sample("b", "1", 2).Handle)
+	want := stored(t, s, sample("a", "1", 1).Handle)
+	later := session.Visit{Handle: want.Handle, At: epoch.Add(2 * time.Hour), IdleEnd: epoch.Add(3 * time.Hour)}
+	for _, v := range []session.Visit{later, {Handle: want.Handle, At: epoch, IdleEnd: epoch.Add(time.Minute)}} {
+		if live, err := s.Sessions.Seen(t.Context(), v); err != nil || !live {
+			t.Errorf("a visit to a live session: %v, %v", live, err)
+		}
+		want.LastSeen, want.IdleEnd = later.At, later.IdleEnd
+		if diff := cmp.Diff(want, stored(t, s, want.Handle)); diff != "" {
+			t.Error(diff)
+		}
+	}
+	if diff := cmp.Diff(other, stored(t, s, other.Handle)); diff != "" {
+		t.Errorf("another session: %s", diff)
+	}
+}
+
+// seenByLiveHandleOnly: a visit revives nothing, and not with a cookie that was
+// replaced.
+func seenByLiveHandleOnly(t *testing.T, s Stores) {
+	person(t, s, "1")
+	for i, id := range []string{"ended", "renewed"} {
+		begin(t, s, sample(id, "1", byte(i)))
+	}
+	end(t, s, revoke.Order{Kind: revoke.Session, Value: "ended", Reason: audit.Logout})
+	renewed := stored(t, s, opaque.Digest{1, 7})
+	renewed.Handle = opaque.Digest{9}
+	if err := s.Sessions.Renew(t.Context(), renewed); err != nil {
+		t.Fatal(err)
+	}
+	ended := stored(t, s, opaque.Digest{0, 7})
+	for name, d := range map[string]opaque.Digest{"ended": ended.Handle, "replaced": {1, 7}, "unknown": {5}} {
+		live, err := s.Sessions.Seen(t.Context(), session.Visit{Handle: d, At: epoch.Add(time.Hour), IdleEnd: epoch.Add(9 * time.Hour)})
+		if err != nil || live {
+			t.Errorf("%s: %v, %v, want false", name, live, err)
+		}
+	}
+	if diff := cmp.Diff(ended, stored(t, s, ended.Handle)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// seenTogether: of visits at once to several sessions each is answered for its
+// own, and the latest of each session is noted.
+func seenTogether(t *testing.T, s Stores) {
+	person(t, s, "1")
+	for i, id := range []string{"a", "b", "gone", "c"} {
+		begin(t, s, sample(id, "1", byte(i)))
+	}
+	end(t, s, revoke.Order{Kind: revoke.Session, Value: "gone", Reason: audit.Logout})
+	if n := together(func(i int) bool {
+		at := epoch.Add(time.Hour + time.Duration(i)*time.Second)
+		live, err := s.Sessions.Seen(t.Context(), session.Visit{Handle: opaque.Digest{byte(i % 4), 7}, At: at, IdleEnd: at.Add(time.Hour)})
+		if err != nil || live == (i%4 == 2) {
+			t.Errorf("session %d: %v, %v", i%4, live, err)
+		}
+		return live
+	}); n != 24 {
+		t.Errorf("%d visits were of live sessions, want 24", n)
+	}
+	for i := range 4 {
+		want := epoch.Add(time.Hour + time.Duration(28+i)*time.Second)
+		if got := stored(t, s, opaque.Digest{byte(i), 7}); i != 2 && (!got.LastSeen.Equal(want) || !got.IdleEnd.Equal(want.Add(time.Hour))) {
+			t.Errorf("session %d: last seen %v, until %v, want %v and an hour more", i, got.LastSeen, got.IdleEnd, want)
+		}
 	}
 }
 

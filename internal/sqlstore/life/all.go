@@ -96,8 +96,6 @@ func swapArrays(changes []refresh.Change, at []int) []any {
 // confirmAll confirms many families in one statement: of the generations named
 // for a family the highest that exists.
 func (s Families) confirmAll(ctx context.Context, uses []refresh.Use) error {
-	uses = slices.Clone(uses)
-	slices.SortFunc(uses, func(a, b refresh.Use) int { return cmp.Compare(a.Family, b.Family) })
 	ids, generations := make([][]byte, len(uses)), make([]int64, len(uses))
 	for i, u := range uses {
 		ids[i], generations[i] = FamilyBytes(u.Family), u.Generation

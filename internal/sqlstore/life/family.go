@@ -1,10 +1,12 @@
 package life
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/fastbind/fastbind/internal/audit"
 	"github.com/fastbind/fastbind/internal/opaque"
@@ -81,7 +83,19 @@ func Begin(ctx context.Context, q engine.Querier, f refresh.Family) error {
 }
 
 // Families implements refresh.Store.
-type Families struct{ *engine.DB }
+type Families struct {
+	*engine.DB
+	// Uses shares the writing of uses; see [Confirming].
+	Uses *engine.Shared[[]refresh.Use, struct{}]
+}
+
+// Confirming returns what shares the writing of uses to db.
+func Confirming(db *engine.DB) *engine.Shared[[]refresh.Use, struct{}] {
+	s := Families{DB: db}
+	return &engine.Shared[[]refresh.Use, struct{}]{Do: func(ctx context.Context, batch [][]refresh.Use) ([]struct{}, error) {
+		return make([]struct{}, len(batch)), s.confirm(ctx, slices.Concat(batch...))
+	}}
+}
 
 // Load is for refresh.Store.
 func (s Families) Load(ctx context.Context, ids []refresh.FamilyID) ([]refresh.Family, error) {
@@ -118,19 +132,27 @@ func (s Families) Swap(ctx context.Context, changes []refresh.Change) ([]bool, e
 	return written, nil
 }
 
-// Confirm is for refresh.Store.
+// Confirm is for refresh.Store. Concurrent calls share statements.
 func (s Families) Confirm(ctx context.Context, uses []refresh.Use) error {
 	if len(uses) == 0 {
 		return nil
 	}
-	confirm := s.confirmEach
-	if s.Dialect.Arrays {
-		confirm = s.confirmAll
-	}
-	if err := confirm(ctx, uses); err != nil {
+	if _, err := s.Uses.Call(ctx, uses); err != nil {
 		return fmt.Errorf("confirm families: %w", err)
 	}
 	return nil
+}
+
+// confirm writes uses in the order of the families, each of them once.
+func (s Families) confirm(ctx context.Context, uses []refresh.Use) error {
+	slices.SortFunc(uses, func(a, b refresh.Use) int {
+		return cmp.Or(cmp.Compare(a.Family, b.Family), cmp.Compare(a.Generation, b.Generation))
+	})
+	uses = slices.Compact(uses)
+	if s.Dialect.Arrays {
+		return s.confirmAll(ctx, uses)
+	}
+	return s.confirmEach(ctx, uses)
 }
 
 // swapOne writes one change with all that belongs to it, and reports whether
