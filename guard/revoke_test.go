@@ -288,6 +288,34 @@ func TestUnknownKind(t *testing.T) {
 	}
 }
 
+// A stream that breaks is begun anew at once: what a node misses while it
+// restarts costs a fraction of a second, wherever the stream goes on.
+func TestFeedBreaksCleanly(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		issuer := guardtest.NewInMemory(t)
+		g := issuer.Guard(t)
+		for range 5 {
+			id := rand.Text()
+			token := issuer.Mint(guardtest.Claims{Family: id})
+			issuer.Break(http.StatusServiceUnavailable, guardtest.Stream)
+			synctest.Wait() // the stream has ended
+			issuer.Revoke("family", id)
+			issuer.Mend(guardtest.Stream)
+			time.Sleep(150 * time.Millisecond)
+			if _, err := g.Check(get(token)); !errors.Is(err, guard.ErrRevoked) {
+				t.Fatal("not known after 150 ms")
+			}
+		}
+		issuer.Break(http.StatusServiceUnavailable, guardtest.Stream)
+		before := issuer.Requests(guardtest.Stream)
+		time.Sleep(time.Minute)
+		if n := issuer.Requests(guardtest.Stream) - before; n < 10 || n > 35 {
+			t.Errorf("%d tries in a minute without an answer", n)
+		}
+	})
+}
+
 // The feed is resumed where it broke, and read from the beginning by pages
 // while there is no stream; either way nothing is missed.
 func TestFeedInterrupted(t *testing.T) {

@@ -21,6 +21,7 @@ import (
 	"github.com/fastbind/fastbind/internal/keys"
 	"github.com/fastbind/fastbind/internal/limit"
 	"github.com/fastbind/fastbind/internal/policy"
+	"github.com/fastbind/fastbind/internal/reach"
 	"github.com/fastbind/fastbind/internal/refresh"
 	"github.com/fastbind/fastbind/internal/revoke"
 	"github.com/fastbind/fastbind/internal/session"
@@ -52,6 +53,7 @@ type App struct {
 	people  people
 	sealer  web.Sealer
 	cookies web.Cookies
+	readers reach.Readers // of the revocation feed
 	floods  limit.Store // per node: cheap
 	stopped chan struct{}
 	reload  chan struct{} // the keys have changed; one waits at most
@@ -88,6 +90,7 @@ func Open(ctx context.Context, c Config, log *slog.Logger, o Options) (*App, err
 	if a.now == nil {
 		a.now = time.Now
 	}
+	a.readers.Now = a.now
 	if err := a.prepare(ctx, o); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -166,6 +169,7 @@ func policyOf(name string) policy.Policy {
 
 // observe acts on what appears in the revocation feed, whoever wrote it.
 func (a *App) observe(e revoke.Entry) {
+	a.readers.Appeared(e.Number, time.UnixMilli(e.At))
 	switch e.Kind {
 	case revoke.Client:
 		a.Clients.Forget(e.Value)

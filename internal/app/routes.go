@@ -54,7 +54,7 @@ func (a *App) tokens(mux *http.ServeMux, call func(string, http.Handler)) {
 	log := a.log.With("component", "revoke")
 	call(revoke.RevokePath, &revoke.Handler{Core: a.Revoke, Auth: a.auth, Minter: a.minter, Reader: a.reader, Log: log})
 	mux.Handle(revoke.IntrospectPath, &revoke.Introspection{Core: a.Revoke, Auth: a.auth, Reader: a.reader, Log: log})
-	mux.Handle(revoke.FeedPath, &revoke.Feed{Core: a.Revoke, Auth: a.auth, Log: log, Done: a.stopped})
+	mux.Handle(revoke.FeedPath, &revoke.Feed{Core: a.Revoke, Auth: a.auth, Log: log, Readers: &a.readers, Done: a.stopped})
 	mux.Handle(revoke.UsePath, &revoke.Uses{Core: a.Revoke, Auth: a.auth, Log: log})
 }
 

@@ -24,6 +24,7 @@ var mayImport = map[string][]string{
 	"guard/internal/issuer":  {"oauth", "guard/internal/revoked", "internal/jose"},
 	"guard/internal/revoked": {},
 	"internal/limit":         {"internal/opaque"},
+	"internal/reach":         {},
 	"internal/web":           {"oauth", "internal/opaque"},
 	"internal/page":          {"internal/page/part"},
 	"internal/page/part":     {},
@@ -40,7 +41,8 @@ var mayImport = map[string][]string{
 	"internal/code":    {"internal/opaque", "internal/refresh"},
 	"internal/token":   {"oauth", "internal/jose", "internal/opaque", "internal/web"},
 	"internal/revoke": {
-		"oauth", "internal/audit", "internal/client", "internal/policy", "internal/refresh", "internal/token", "internal/web",
+		"oauth", "internal/audit", "internal/client", "internal/policy", "internal/reach", "internal/refresh",
+		"internal/token", "internal/web",
 	},
 
 	// Endpoints: never each other.
@@ -72,7 +74,7 @@ var mayImport = map[string][]string{
 	"internal/app": {
 		"oauth", "internal/account", "internal/authorize", "internal/client", "internal/grant", "internal/jose",
 		"internal/keys", "internal/limit", "internal/login", "internal/opaque", "internal/page", "internal/policy",
-		"internal/refresh", "internal/revoke", "internal/session", "internal/sqlstore", "internal/token", "internal/web",
+		"internal/reach", "internal/refresh", "internal/revoke", "internal/session", "internal/sqlstore", "internal/token", "internal/web",
 	},
 	"": {"internal/app"}, // package fastbind
 

@@ -1,7 +1,6 @@
 package revoke
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,13 +33,14 @@ type Core struct {
 	wake chan struct{} // one waits at most
 
 	mu sync.Mutex
-	// entries are by number; those that are of no use any more are dropped.
+	// lines are by number; those that are of no use any more are dropped.
 	// What was handed out by after is never written to again.
-	entries  []Entry
+	lines    []line
 	newest   int64
 	history  int64         // counts how often the database has lost history
-	complete time.Time     // up to when entries is complete; zero: not read yet
-	changed  chan struct{} // closed when entries or complete change
+	complete time.Time     // up to when lines is complete; zero: not read yet
+	beat     []byte        // the event that says so, for all streams
+	changed  chan struct{} // closed when lines or complete change
 
 	confirmMu sync.Mutex
 	confirmed map[refresh.Use]struct{}
@@ -177,7 +177,9 @@ func (c *Core) Refresh(ctx context.Context) error {
 		if len(fresh) == entriesAtOnce {
 			newest = fresh[len(fresh)-1].Number
 		}
-		c.add(fresh, after, newest, began)
+		if err := c.add(fresh, after, newest, began); err != nil {
+			return err
+		}
 		if len(fresh) < entriesAtOnce {
 			return nil
 		}
@@ -198,39 +200,51 @@ func (c *Core) readAgain(ctx context.Context, after int64) error {
 		if len(fresh) == entriesAtOnce {
 			continue
 		}
+		lines, err := encode(all)
+		if err != nil {
+			return err
+		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if c.newest == after {
-			c.entries = nil
+			c.lines = nil
 			c.history++
-			c.extend(all, newest)
 			c.complete = began
+			c.extend(all, lines, newest)
 		}
 		return nil
 	}
 }
 
-func (c *Core) add(fresh []Entry, after, newest int64, at time.Time) {
+func (c *Core) add(fresh []Entry, after, newest int64, at time.Time) error {
+	lines, err := encode(fresh)
+	if err != nil {
+		return err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.newest != after { // somebody else read the same meanwhile
-		return
+		return nil
 	}
 	useless := 0
-	for useless < len(c.entries) && c.entries[useless].Until <= at.Unix() {
+	for useless < len(c.lines) && c.lines[useless].until <= at.Unix() {
 		useless++
 	}
-	c.entries = c.entries[useless:] // not in place: streams are reading them
-	c.extend(fresh, newest)
+	c.lines = c.lines[useless:] // not in place: streams are reading them
 	if len(fresh) < entriesAtOnce {
 		c.complete = at
 	}
+	c.extend(fresh, lines, newest)
+	return nil
 }
 
 // extend appends entries and tells whoever waits for them. Mu is held.
-func (c *Core) extend(fresh []Entry, newest int64) {
-	c.entries = append(c.entries, fresh...)
+func (c *Core) extend(fresh []Entry, lines []line, newest int64) {
+	c.lines = append(c.lines, lines...)
 	c.newest = newest
+	if !c.complete.IsZero() {
+		c.beat = completeEvent(newest, c.complete)
+	}
 	close(c.changed)
 	c.changed = make(chan struct{})
 	if c.Observe != nil {
@@ -238,24 +252,6 @@ func (c *Core) extend(fresh []Entry, newest int64) {
 			c.Observe(e)
 		}
 	}
-}
-
-// A view is what there is to know of the feed after a number.
-type view struct {
-	entries  []Entry
-	newest   int64           // number
-	complete time.Time       // up to when that is complete; zero: not read yet
-	history  int64           // another one: what was told before does not count
-	changed  <-chan struct{} // closed when there is more to know
-}
-
-// after returns what there is to know after a number.
-func (c *Core) after(number int64) view {
-	c.init()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	i, _ := slices.BinarySearchFunc(c.entries, number+1, func(e Entry, n int64) int { return cmp.Compare(e.Number, n) })
-	return view{c.entries[i:len(c.entries):len(c.entries)], c.newest, c.complete, c.history, c.changed}
 }
 
 // Standing reports whether an access token that verifies still counts at now,
@@ -329,5 +325,6 @@ func (c *Core) family(ctx context.Context, id refresh.FamilyID) (*refresh.Family
 	return &fs[0], nil
 }
 
-// ErrNotRead says that the feed has not been read since the start.
+// ErrNotRead says that the feed has not been read since the start, or not as far
+// as a verifier already knows it.
 var ErrNotRead = errors.New("the revocation feed has not been read yet")

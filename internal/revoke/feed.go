@@ -3,15 +3,16 @@ package revoke
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/fastbind/fastbind/internal/client"
+	"github.com/fastbind/fastbind/internal/reach"
 	"github.com/fastbind/fastbind/internal/refresh"
 	"github.com/fastbind/fastbind/internal/web"
 	"github.com/fastbind/fastbind/oauth"
@@ -31,6 +32,8 @@ type Feed struct {
 	Core *Core
 	Auth *client.Authenticator
 	Log  *slog.Logger
+	// Readers knows who reads a stream; nil: nobody wants to know.
+	Readers *reach.Readers
 	// Done ends the streams when it is closed; nil: never.
 	Done <-chan struct{}
 }
@@ -39,12 +42,6 @@ type Feed struct {
 // that is slower is dropped, and catches up by number.
 const writeTimeout = 5 * time.Second
 
-// completeness is the data of a complete event, and a part of a page.
-type completeness struct {
-	Number int64 `json:"seq"`
-	Time   int64 `json:"time"` // unix milliseconds up to which the list is complete
-}
-
 func (f *Feed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	web.NoStore(w)
 	if r.Method != http.MethodGet {
@@ -52,13 +49,13 @@ func (f *Feed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return
 	}
-	_, err := resourceServer(r, f.Auth, "", "")
+	api, err := resourceServer(r, f.Auth, "", "")
 	if err != nil {
 		web.Refuse(w, r, f.Log, "revocations", err)
 		return
 	}
 	if strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
-		err = f.stream(w, r)
+		err = f.stream(w, r, api.ID)
 	} else {
 		err = f.page(w, r)
 	}
@@ -67,12 +64,16 @@ func (f *Feed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// page writes a part of the feed, whose size is bounded.
 func (f *Feed) page(w http.ResponseWriter, r *http.Request) error {
 	after, err := number(r.URL.Query().Get("after"))
 	if err != nil {
 		return err
 	}
-	v := f.Core.after(after)
+	v, err := f.Core.resume(r.Context(), after)
+	if err != nil {
+		return err
+	}
 	if v.complete.IsZero() {
 		return ErrNotRead
 	}
@@ -80,14 +81,17 @@ func (f *Feed) page(w http.ResponseWriter, r *http.Request) error {
 	if reset {
 		v = f.Core.after(0)
 	}
-	if v.entries == nil {
-		v.entries = []Entry{}
+	entries := make([]json.RawMessage, len(v.lines))
+	for i, l := range v.lines {
+		entries[i] = l.json()
 	}
 	b, err := json.Marshal(struct {
-		Entries []Entry `json:"entries"`
-		Reset   bool    `json:"reset,omitempty"`
-		completeness
-	}{v.entries, reset, completeness{v.newest, v.complete.UnixMilli()}})
+		Entries []json.RawMessage `json:"entries"`
+		Reset   bool              `json:"reset,omitempty"`
+		More    bool              `json:"more,omitempty"`
+		Number  int64             `json:"seq"`
+		Time    int64             `json:"time"` // unix milliseconds up to which the list is complete
+	}{entries, reset, v.more, v.newest, v.complete.UnixMilli()})
 	if err != nil {
 		return err
 	}
@@ -111,49 +115,64 @@ func number(s string) (int64, error) {
 // and each second from then on, a complete event says up to when the list is
 // complete. While the database cannot be read there is none, so that verifiers
 // know that their view grows old.
-func (f *Feed) stream(w http.ResponseWriter, r *http.Request) error {
+func (f *Feed) stream(w http.ResponseWriter, r *http.Request, api string) error {
 	last, err := number(r.Header.Get("Last-Event-ID"))
 	if err != nil {
 		return err
 	}
+	v, err := f.Core.resume(r.Context(), last)
+	if err != nil {
+		return err
+	}
+	reader := f.Readers.Join(api, web.Network(r), last)
+	defer reader.Leave()
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no")
 	w.WriteHeader(http.StatusOK)
 	s := &stream{w: w, c: http.NewResponseController(w)}
-	history := f.Core.after(last).history
-	for {
+	for history := v.history; ; {
 		s.limit()
-		v := f.Core.after(last)
 		if (last > v.newest || history != v.history) && !v.complete.IsZero() {
-			s.printf("event: reset\ndata: {}\n\n")
+			s.write([]byte("event: reset\ndata: {}\n\n"))
 			last, history = 0, v.history
+			v = f.Core.after(last)
 			continue
 		}
-		if !s.entries(v.entries) {
-			return nil
+		for _, l := range v.lines {
+			s.write(l.event)
+			last = l.number
 		}
-		if n := len(v.entries); n > 0 {
-			last = v.entries[n-1].Number
-		}
-		if v.complete.After(s.complete) {
+		if !v.more && v.complete.After(s.complete) {
 			if !f.welcome(r) {
 				return nil
 			}
-			s.complete = v.complete
-			last = max(last, v.newest)
-			s.json("complete", last, completeness{v.newest, v.complete.UnixMilli()})
+			s.complete, last = v.complete, max(last, v.newest)
+			s.write(v.beat)
 		}
 		if !s.flush() {
+			if errors.Is(s.err, os.ErrDeadlineExceeded) {
+				reader.Drop()
+			}
 			return nil
 		}
-		select {
-		case <-v.changed:
-		case <-r.Context().Done():
-			return nil
-		case <-f.Done:
+		reader.Told(last)
+		if !v.more && !f.wait(r, v.changed) {
 			return nil
 		}
+		v = f.Core.after(last)
 	}
+}
+
+// wait waits until there is more to know, and reports false at the end of the
+// stream.
+func (f *Feed) wait(r *http.Request, changed <-chan struct{}) bool {
+	select {
+	case <-changed:
+		return true
+	case <-r.Context().Done():
+	case <-f.Done:
+	}
+	return false
 }
 
 // welcome reports whether whoever reads a stream may go on: it ends when the
@@ -173,37 +192,10 @@ type stream struct {
 	err      error
 }
 
-func (s *stream) printf(format string, a ...any) {
+func (s *stream) write(event []byte) {
 	if s.err == nil {
-		_, s.err = fmt.Fprintf(s.w, format, a...)
+		_, s.err = s.w.Write(event)
 	}
-}
-
-// flushEvery is how many entries are written before they are flushed, so that
-// a long list has not to be read within one writeTimeout.
-const flushEvery = 1_000
-
-// entries writes entries and reports whether that went well.
-func (s *stream) entries(all []Entry) bool {
-	for some := range slices.Chunk(all, flushEvery) {
-		s.limit()
-		for _, e := range some {
-			s.json("entry", e.Number, e)
-		}
-		if !s.flush() {
-			return false
-		}
-	}
-	return true
-}
-
-func (s *stream) json(event string, id int64, v any) {
-	b, err := json.Marshal(v)
-	if err != nil {
-		s.err = err
-		return
-	}
-	s.printf("event: %s\nid: %d\ndata: %s\n\n", event, id, b)
 }
 
 // limit gives the verifier time to read what is written from now on.

@@ -44,6 +44,12 @@ func (l *feedLog) Since(_ context.Context, number int64, now time.Time, limit in
 	return found, newest, nil
 }
 
+// Wake tells nothing: the feed is read when somebody asks, and each second.
+func (l *feedLog) Wake(ctx context.Context, _ func()) error {
+	<-ctx.Done()
+	return nil
+}
+
 // write appends n entries that are of use until a time.
 func (l *feedLog) write(n int, until time.Time) {
 	l.mu.Lock()

@@ -30,6 +30,13 @@ const (
 	quiet     = 2 * time.Second
 	pollEvery = time.Second
 
+	// When a stream breaks that was complete the next one begins within spread,
+	// so that not all guards come at once; one that fails is tried again after
+	// about firstPause, and twice as long each time up to lastPause.
+	spread     = 100 * time.Millisecond
+	firstPause = 200 * time.Millisecond
+	lastPause  = 4 * time.Second
+
 	maxEvent = 64 << 10
 	maxPage  = 32 << 20
 )
@@ -77,10 +84,10 @@ func (i *Issuer) KeepRevoked(ctx context.Context) {
 		i.Log.WarnContext(ctx, "revocation feed interrupted", slog.Any("err", err))
 		if complete {
 			failures = 0
-			pause(ctx, rand.N(pollEvery/4)) // not all guards of a server at once
+			pause(ctx, rand.N(spread)) // a node restarts: another one takes over, or it is back soon
 			continue
 		}
-		pause(ctx, backoff(failures, 8*time.Second)/2)
+		pause(ctx, backoff(failures, firstPause, lastPause))
 		failures++
 	}
 }

@@ -156,12 +156,11 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// backoff returns how long to wait after so many failures before: up to a
-// second at first, then twice as long each time, up to limit, and by chance up
-// to half of it less, so that those who failed together do not come back
-// together.
-func backoff(failures int, limit time.Duration) time.Duration {
-	d := min(limit, time.Second<<min(max(failures, 0), 16))
+// backoff returns how long to wait after so many failures before: up to first
+// at first, then twice as long each time, up to limit, and by chance up to half
+// of it less, so that those who failed together do not come back together.
+func backoff(failures int, first, limit time.Duration) time.Duration {
+	d := min(limit, first<<min(max(failures, 0), 16))
 	return d - rand.N(d/2)
 }
 

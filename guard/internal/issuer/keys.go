@@ -170,7 +170,7 @@ func (i *Issuer) KeepKeys(ctx context.Context) {
 			failures = 0
 		} else if ctx.Err() == nil {
 			i.Log.WarnContext(ctx, "keys not fetched", slog.Any("err", err))
-			discovered, wait = time.Time{}, backoff(failures, 30*time.Second)
+			discovered, wait = time.Time{}, backoff(failures, time.Second, 30*time.Second)
 			failures++
 		}
 		select {

@@ -122,7 +122,7 @@ func (i *Issuer) send(ctx context.Context, batch []use) {
 		if ctx.Err() != nil {
 			break
 		}
-		pause(ctx, backoff(try, 30*time.Second))
+		pause(ctx, backoff(try, time.Second, 30*time.Second))
 	}
 	i.counts.dropped.Add(int64(len(batch)))
 	i.Log.WarnContext(ctx, "use not reported", slog.Any("err", err), slog.Int("count", len(batch)))
