@@ -11,6 +11,7 @@ LISTEN   ?= 127.0.0.1:8080
 FUZZTIME ?= 60s
 BENCHTIME ?= 3s
 COUNT    ?= 3
+ROUNDS   ?= 1000
 
 # golangci-lint is built apart from tools/go.mod: as a tool it would add more
 # than two hundred requirements to it.
@@ -41,6 +42,11 @@ unit: ## Run the tests of the main module, on SQLite and PostgreSQL.
 interop: ## Run the tests with other people's clients and a browser.
 	scripts/need.sh chromium node postgresql
 	scripts/interop.sh
+
+.PHONY: crowd
+crowd: ## Show one token to three processes 50 times at once, in ROUNDS rounds.
+	scripts/need.sh chromium node postgresql
+	cd interop && FASTBIND_TEST_POSTGRES=1 $(GO) test -run '^TestOneSuccessor' -v -timeout 60m . -rounds $(ROUNDS)
 
 .PHONY: check
 check: format lint tidy generated vulnerable ## Check formatting, lint, modules and generated files.

@@ -86,6 +86,11 @@ func (k tokens) generation() (int64, error) {
 
 // send sends a request with a client that keeps no cookies and follows nothing.
 func send(ctx context.Context, method, address string, header http.Header, body []byte) (answer, error) {
+	return sendBy(ctx, http.DefaultTransport, method, address, header, body)
+}
+
+// sendBy is send over a transport.
+func sendBy(ctx context.Context, by http.RoundTripper, method, address string, header http.Header, body []byte) (answer, error) {
 	r, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(body))
 	if err != nil {
 		return answer{}, err
@@ -94,6 +99,7 @@ func send(ctx context.Context, method, address string, header http.Header, body 
 		r.Header[name] = values
 	}
 	c := http.Client{
+		Transport:     by,
 		Timeout:       20 * time.Second,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
@@ -110,6 +116,11 @@ func send(ctx context.Context, method, address string, header http.Header, body 
 
 // post sends a form as a client does: with HTTP Basic if it has a secret.
 func post(ctx context.Context, address string, c registration, form url.Values, header http.Header) (answer, error) {
+	return postBy(ctx, http.DefaultTransport, address, c, form, header)
+}
+
+// postBy is post over a transport.
+func postBy(ctx context.Context, by http.RoundTripper, address string, c registration, form url.Values, header http.Header) (answer, error) {
 	h := header.Clone()
 	if h == nil {
 		h = http.Header{}
@@ -121,7 +132,7 @@ func post(ctx context.Context, address string, c registration, form url.Values, 
 		r := http.Request{Header: h}
 		r.SetBasicAuth(url.QueryEscape(c.ID), url.QueryEscape(c.Secret))
 	}
-	return send(ctx, http.MethodPost, address, h, []byte(form.Encode()))
+	return sendBy(ctx, by, http.MethodPost, address, h, []byte(form.Encode()))
 }
 
 // post sends a form to the server, which must answer.

@@ -101,6 +101,9 @@ type options struct {
 	// one for development: it is configured by the environment, and users and
 	// clients come from the command line. Empty: SQLite in data.
 	database string
+	// issuer is the public address of a node that is not the first on its
+	// database; empty: its own.
+	issuer string
 
 	met *purse // what must not be in the log; nil: nothing yet
 	set *ready // what was made on the data before; nil: nothing
@@ -162,7 +165,11 @@ func (s *server) begin() {
 		args = append(args, "--dev")
 	} else {
 		s.listen = concrete(t, s.listen)
-		more = []string{"FASTBIND_ISSUER=http://" + s.listen, "FASTBIND_DATABASE_URL=" + s.database}
+		issuer := s.issuer
+		if issuer == "" {
+			issuer = "http://" + s.listen
+		}
+		more = []string{"FASTBIND_ISSUER=" + issuer, "FASTBIND_DATABASE_URL=" + s.database}
 	}
 	s.cmd = exec.Command(binary, append(args, "--listen", s.listen)...)
 	s.cmd.Env = append(environment(), more...)
@@ -211,11 +218,21 @@ func environment() []string {
 func (s *server) again() *server {
 	s.t.Helper()
 	o := s.options
-	u, err := url.Parse(s.Issuer)
-	if err != nil {
-		s.t.Fatal(err)
+	if s.database == "" { // the issuer is where it listens
+		u, err := url.Parse(s.Issuer)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		o.listen = u.Host
 	}
-	o.listen = u.Host
+	return launch(s.t, o)
+}
+
+// node starts another server on the same database, under the same issuer.
+func (s *server) node() *server {
+	s.t.Helper()
+	o := s.options
+	o.listen, o.issuer = "", s.Issuer
 	return launch(s.t, o)
 }
 
@@ -229,10 +246,16 @@ func (s *server) in(t testing.TB) *server {
 // kill ends the server without a warning.
 func (s *server) kill() {
 	s.t.Helper()
-	s.ended = true
 	if err := s.cmd.Process.Kill(); err != nil {
 		s.t.Fatalf("kill: %v", err)
 	}
+	s.bury()
+}
+
+// bury waits for a server that was killed.
+func (s *server) bury() {
+	s.t.Helper()
+	s.ended = true
 	_ = s.cmd.Wait() // it reports the signal
 	s.checkLog()
 }
