@@ -5,7 +5,7 @@
 // Rows are locked in one order: client, account, session, code, family, consent,
 // feed counter; several rows of a table by their key. A transaction that skips some
 // of them keeps the order of the others. What still collides is tried again,
-// at most three times.
+// at most five times.
 //
 // Times are unix seconds, 0 for the zero time; the rotation of a family, the
 // moments of feed entries and of events are unix milliseconds; limits are unix

@@ -69,7 +69,7 @@ func String(r Row) (s string, err error) {
 }
 
 // maxTries bounds how often a transaction that collided is tried.
-const maxTries = 3
+const maxTries = 5
 
 // Transact runs fn in one transaction, again if it collided with another. When
 // it returns nil the transaction is durable. fn may run several times and must
