@@ -12,6 +12,7 @@ FUZZTIME ?= 60s
 BENCHTIME ?= 3s
 COUNT    ?= 3
 ROUNDS   ?= 1000
+LOAD     ?= 100000
 
 # golangci-lint is built apart from tools/go.mod: as a tool it would add more
 # than two hundred requirements to it.
@@ -96,6 +97,11 @@ vulnerable: $(BIN)/govulncheck ## Look for known vulnerabilities, if their datab
 bench: ## Run the benchmarks that the README quotes, into bench/result.txt.
 	scripts/need.sh postgresql
 	FASTBIND_TEST_POSTGRES=1 $(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) -count $(COUNT) -timeout 60m ./bench ./guard | tee bench/result.txt
+
+.PHONY: load
+load: ## Refresh LOAD times with 64 at once, through pools of 1 and of 60 connections.
+	scripts/need.sh postgresql
+	FASTBIND_TEST_POSTGRES=1 LOAD=$(LOAD) $(GO) test -run '^TestLoad$$' -count 1 -v -timeout 30m ./bench
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME.
