@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unsafe"
 
 	"github.com/fastbind/fastbind/guard/internal/revoked"
 	"github.com/fastbind/fastbind/internal/jose"
@@ -152,7 +151,7 @@ func (c *reading) member(member, value []byte) (err error) {
 	switch string(member) {
 	case "iss":
 		var iss string
-		iss, err = text(value)
+		iss, err = jose.Text(value)
 		c.iss = iss == c.issuer // RFC 7519, section 4.1.1: compared exactly.
 	case "aud":
 		c.aud, err = names(value, c.audience)
@@ -172,19 +171,19 @@ func (c *reading) member(member, value []byte) (err error) {
 	case "cnf":
 		c.cnf = true
 	case "sub":
-		p.Subject, err = text(value)
+		p.Subject, err = jose.Text(value)
 	case "client_id":
-		p.ClientID, err = text(value)
+		p.ClientID, err = jose.Text(value)
 	case "scope":
-		p.Scope, err = text(value)
+		p.Scope, err = jose.Text(value)
 	case "sid":
-		p.SessionID, err = text(value)
+		p.SessionID, err = jose.Text(value)
 	case "family":
-		p.Family, err = text(value)
+		p.Family, err = jose.Text(value)
 	case "jti":
-		p.TokenID, err = text(value)
+		p.TokenID, err = jose.Text(value)
 	case "acr":
-		p.ACR, err = text(value)
+		p.ACR, err = jose.Text(value)
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", errClaim, err)
@@ -195,20 +194,9 @@ func (c *reading) member(member, value []byte) (err error) {
 // names reports whether value, a string or an array of strings, names want.
 func names(value []byte, want string) (bool, error) {
 	if len(value) > 0 && value[0] == '"' {
-		s, err := text(value)
+		s, err := jose.Text(value)
 		return s == want, err
 	}
 	list, err := jose.Strings(value)
 	return slices.Contains(list, want), err
-}
-
-// text returns what a JSON string, which was scanned before, stands for. Where
-// nothing in it is escaped the result shares memory with value, which must
-// never change: it is part of the payload of a verified token.
-func text(value []byte) (string, error) {
-	if len(value) < 2 || value[0] != '"' || slices.Contains(value, '\\') {
-		return jose.String(value)
-	}
-	value = value[1 : len(value)-1]
-	return unsafe.String(unsafe.SliceData(value), len(value)), nil
 }

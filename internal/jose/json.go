@@ -7,6 +7,7 @@ import (
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
+	"unsafe"
 )
 
 const (
@@ -47,6 +48,17 @@ func String(value []byte) (string, error) {
 		return "", err
 	}
 	return string(b), s.end()
+}
+
+// Text is [String] for a value that [Scan] has seen, and without a copy where
+// nothing in it is escaped: then the result shares memory with value, which
+// must never change.
+func Text(value []byte) (string, error) {
+	if len(value) < 2 || value[0] != '"' || bytes.IndexByte(value, '\\') >= 0 {
+		return String(value)
+	}
+	value = value[1 : len(value)-1]
+	return unsafe.String(unsafe.SliceData(value), len(value)), nil
 }
 
 // Strings returns the elements of a JSON array of strings, or a JSON string as

@@ -11,7 +11,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"strings"
-	"unsafe"
 )
 
 const (
@@ -30,7 +29,12 @@ type Header struct {
 	KeyID     string // kid; empty if there is none
 	Type      string // typ as it is written; empty if there is none
 	JWK       []byte // raw JSON of an embedded key, nil if there is none
+
+	encoded string // all of it, as it stands in the token
 }
+
+// Same reports whether h and other are of two tokens with the same bytes.
+func (h Header) Same(other Header) bool { return h.encoded == other.encoded }
 
 // A Message is a compact JWS whose signature was not checked yet. The zero
 // value verifies under no key.
@@ -47,7 +51,11 @@ type Message struct {
 // [Scan] refuses or that has members of wrong type; with [ErrUnsupported] an
 // algorithm outside of the list, and the extensions crit, b64 and zip. Other
 // members of the header are passed over: no key is ever taken from them.
-func Parse(token string) (Message, error) {
+func Parse(token string) (Message, error) { return ParseLike(token, Header{}) }
+
+// ParseLike is [Parse] for a token that may have the same header as one that
+// was parsed before: if it does, byte for byte, the header is not read again.
+func ParseLike(token string, known Header) (Message, error) {
 	if len(token) > maxToken {
 		return Message{}, fmt.Errorf("%w: token is too long", ErrMalformed)
 	}
@@ -59,17 +67,23 @@ func Parse(token string) (Message, error) {
 	// One buffer for the text that is signed, the decoded parts, and what the
 	// signature is converted to.
 	x := len(head) + 1 + len(body)
-	y := x + encoding.DecodedLen(len(head))
+	y, seen := x, head == known.encoded
+	if !seen {
+		y += encoding.DecodedLen(len(head))
+	}
 	z := y + encoding.DecodedLen(len(body))
 	end := z + encoding.DecodedLen(len(signature))
 	buf := make([]byte, end, end+maxDER)
 	copy(buf, token[:x])
-	if !decodeInto(buf[x:y], head) || !decodeInto(buf[y:z], body) || !decodeInto(buf[z:], signature) {
+	if !seen && !decodeInto(buf[x:y], head) || !decodeInto(buf[y:z], body) || !decodeInto(buf[z:], signature) {
 		return Message{}, fmt.Errorf("%w: base64url", ErrMalformed)
 	}
-	m := Message{signed: buf[:x:x], payload: buf[y:z:z], signature: buf[z:]}
-	if err := m.header.parse(buf[x:y:y]); err != nil {
-		return Message{}, err
+	m := Message{header: known, signed: buf[:x:x], payload: buf[y:z:z], signature: buf[z:]}
+	if !seen {
+		m.header = Header{encoded: head}
+		if err := m.header.parse(buf[x:y:y]); err != nil {
+			return Message{}, err
+		}
 	}
 	if m.header.Algorithm == ES256 {
 		m.signature = appendDER(buf, m.signature)[end:]
@@ -147,21 +161,11 @@ func short(value []byte) (string, error) {
 	case `"JWT"`:
 		return "JWT", nil
 	}
-	s, err := shared(value)
+	s, err := Text(value)
 	if err == nil && len(s) > maxKeyID {
 		err = fmt.Errorf("%w: kid or typ is too long", ErrMalformed)
 	}
 	return s, err
-}
-
-// shared is [String] without a copy where nothing is escaped: value is part of
-// the buffer of a message, which never changes.
-func shared(value []byte) (string, error) {
-	if len(value) < 2 || value[0] != '"' || bytes.IndexByte(value, '\\') >= 0 {
-		return String(value)
-	}
-	value = value[1 : len(value)-1] // Scan has seen the quotes
-	return unsafe.String(unsafe.SliceData(value), len(value)), nil
 }
 
 // Header returns what the header says.

@@ -515,3 +515,62 @@ func TestSignersDoNotPrintTheKey(t *testing.T) {
 		}
 	}
 }
+
+// A header that was read before is not read again, and only if it is the very
+// same.
+func TestParseLike(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t, jose.ES256).Embed()
+	m, err := jose.Parse(sign(t, s, "dpop+jwt", `{"n":1}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := m.Header()
+	for name, c := range map[string]struct {
+		token string
+		want  error
+	}{
+		"Same":    {sign(t, s, "dpop+jwt", `{"n":2}`), nil},
+		"Other":   {sign(t, s, "at+jwt", `{"n":2}`), nil},
+		"OneByte": {signRaw(t, s, "A."+b64([]byte(`{"n":2}`))), jose.ErrMalformed},
+		"Longer":  {signRaw(t, s, b64([]byte(`{"alg":"ES256"} `))+"A."+b64([]byte(`{}`))), jose.ErrMalformed},
+	} {
+		again, err := jose.ParseLike(c.token, known)
+		if !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
+			t.Errorf("%s: error %v, want %v", name, err, c.want)
+			continue
+		}
+		if err != nil {
+			continue
+		}
+		plain, err := jose.Parse(c.token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := again.Header(), plain.Header(); got.Type != want.Type || got.Algorithm != want.Algorithm || string(got.JWK) != string(want.JWK) {
+			t.Errorf("%s: header %+v, want %+v", name, got, want)
+		}
+		if payload, err := again.Verify(s.Key()); err != nil || string(payload) != `{"n":2}` {
+			t.Errorf("%s: payload %q, error %v", name, payload, err)
+		}
+	}
+}
+
+// RFC 7515, section 4.1.3.
+func TestEmbed(t *testing.T) {
+	t.Parallel()
+	for _, alg := range algorithms {
+		s := newSigner(t, alg)
+		m, err := jose.Parse(sign(t, s.Embed(), "dpop+jwt", claims))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h := m.Header(); h.KeyID != "" || h.Type != "dpop+jwt" || h.Algorithm != alg {
+			t.Errorf("%s: header %+v", alg, h)
+		}
+		key, err := jose.ParseKey(m.Header().JWK)
+		if err != nil || key.Thumbprint() != s.Key().Thumbprint() {
+			t.Errorf("%s: embedded key %s, error %v", alg, m.Header().JWK, err)
+		}
+	}
+}

@@ -27,6 +27,7 @@ const maxTypes = 32
 type Signer struct {
 	key     *Key
 	private crypto.Signer
+	jwk     []byte                            // in the header in place of the kid; nil: the kid
 	headers atomic.Pointer[map[string]string] // typ to encoded header with its dot; never changed, only replaced
 }
 
@@ -70,6 +71,14 @@ func NewSigner(kid string, alg Algorithm, key crypto.Signer) (*Signer, error) {
 	return s, nil
 }
 
+// Embed returns a signer with the same key, whose headers hold the public key
+// itself (RFC 7515, section 4.1.3) in place of its kid.
+func (s *Signer) Embed() *Signer {
+	e := &Signer{key: s.key, private: s.private, jwk: s.key.required(nil)}
+	e.headers.Store(&map[string]string{})
+	return e
+}
+
 // ParseSigner returns a signer with a private key in PKCS #8. An empty kid
 // means the thumbprint of the key. Errors say nothing about the key.
 func ParseSigner(kid string, alg Algorithm, pkcs8 []byte) (*Signer, error) {
@@ -100,8 +109,8 @@ func (s *Signer) String() string { return "signer " + s.key.ID }
 // GoString is [Signer.String].
 func (s *Signer) GoString() string { return s.String() }
 
-// Sign returns payload as a compact JWS whose header holds alg, kid and typ; an
-// empty typ is left out.
+// Sign returns payload as a compact JWS whose header holds alg, kid and typ (see
+// also [Signer.Embed]); an empty typ is left out.
 func (s *Signer) Sign(typ string, payload []byte) (string, error) {
 	header, err := s.header(typ)
 	if err != nil {
@@ -168,19 +177,24 @@ func (s *Signer) header(typ string) (string, error) {
 	if len(typ) > maxKeyID || !utf8.ValidString(typ) {
 		return "", fmt.Errorf("%w: typ", ErrMalformed)
 	}
-	b, err := json.Marshal(struct {
-		Algorithm Algorithm `json:"alg"`
-		KeyID     string    `json:"kid"`
-		Type      string    `json:"typ,omitempty"`
-	}{s.key.Algorithm, s.key.ID, typ})
+	h := struct {
+		Algorithm Algorithm       `json:"alg"`
+		KeyID     string          `json:"kid,omitempty"`
+		Type      string          `json:"typ,omitempty"`
+		JWK       json.RawMessage `json:"jwk,omitempty"`
+	}{s.key.Algorithm, s.key.ID, typ, s.jwk}
+	if s.jwk != nil {
+		h.KeyID = ""
+	}
+	b, err := json.Marshal(h)
 	if err != nil {
 		return "", fmt.Errorf("write header: %w", err)
 	}
-	h := base64.RawURLEncoding.EncodeToString(b) + "."
+	encoded := base64.RawURLEncoding.EncodeToString(b) + "."
 	if len(*known) < maxTypes {
 		more := maps.Clone(*known)
-		more[typ] = h
+		more[typ] = encoded
 		s.headers.CompareAndSwap(known, &more) // whoever loses the race does it again next time
 	}
-	return h, nil
+	return encoded, nil
 }
