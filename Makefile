@@ -11,6 +11,9 @@ LISTEN   ?= 127.0.0.1:8080
 FUZZTIME ?= 60s
 BENCHTIME ?= 3s
 COUNT    ?= 3
+SEED      ?= 1
+REFRESHES ?= 12000
+ENGINE    ?= both
 ROUNDS   ?= 1000
 LOAD     ?= 100000
 
@@ -32,7 +35,7 @@ demo: build ## Run a server with demo users and clients; LISTEN=ADDRESS.
 	./fastbind serve --dev --listen $(LISTEN)
 
 .PHONY: test
-test: unit interop ## Run every test, with real databases and a real browser.
+test: unit interop chaos ## Run every test, with real databases and a real browser.
 
 .PHONY: unit
 unit: ## Run the tests of the main module, on SQLite and PostgreSQL.
@@ -48,6 +51,13 @@ interop: ## Run the tests with other people's clients and a browser.
 crowd: ## Show one token to three processes 50 times at once, in ROUNDS rounds.
 	scripts/need.sh chromium node postgresql
 	cd interop && FASTBIND_TEST_POSTGRES=1 $(GO) test -run '^TestOneSuccessor' -v -timeout 60m . -rounds $(ROUNDS)
+
+.PHONY: chaos
+chaos: ## Hold real servers to the contract while things break; SEED, REFRESHES, ENGINE.
+	scripts/need.sh postgresql
+	mkdir -p .cache
+	$(GO) build -o .cache/chaos ./chaos
+	.cache/chaos -seed $(SEED) -refreshes $(REFRESHES) -engine $(ENGINE)
 
 .PHONY: check
 check: format lint tidy generated vulnerable ## Check formatting, lint, modules and generated files.

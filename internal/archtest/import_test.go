@@ -121,6 +121,21 @@ var mayImport = map[string][]string{
 	"internal/postgres":            {},
 	"internal/pgtest":              {"internal/postgres", "internal/sqlstore"},
 	"bench":                        {},
+
+	// The chaos harness: real servers, held to the contract while things break.
+	"chaos": {
+		"chaos/internal/cast", "chaos/internal/clock", "chaos/internal/node", "chaos/internal/site", "chaos/internal/watch",
+	},
+	"chaos/internal/cast":  {"chaos/internal/site", "chaos/internal/watch"},
+	"chaos/internal/clock": {},
+	"chaos/internal/node":  {"internal/app", "internal/listen"},
+	"chaos/internal/site": {
+		"chaos/internal/clock", "chaos/internal/node", "chaos/internal/watch", "chaos/internal/wire", "guard", "oauth",
+		"internal/account", "internal/app", "internal/audit", "internal/client", "internal/code", "internal/opaque",
+		"internal/postgres", "internal/refresh", "internal/session",
+	},
+	"chaos/internal/watch": {"internal/audit", "internal/refresh"},
+	"chaos/internal/wire":  {"chaos/internal/clock", "chaos/internal/node"},
 }
 
 // wiring may import adapters, and so may what starts databases for tests.

@@ -176,7 +176,7 @@ func (s *Server) begin() error {
 // however it ends.
 func (s *Server) keep(as *syscall.Credential) (err error) {
 	const script = `"$@" >/dev/null && echo ready && cat >/dev/null; "$1" -D "$3" -m immediate -w stop >/dev/null 2>&1`
-	s.keeper = exec.Command("/bin/sh", append([]string{"-c", script, "sh", filepath.Join(s.bin, "pg_ctl"), "-D", s.data()}, s.startArgs()...)...)
+	s.keeper = exec.Command("/bin/sh", append([]string{"-c", script, "sh", filepath.Join(s.bin, "pg_ctl"), "-D", s.data()}, s.startArgs()...)...) //nolint:noctx // it outlives every context
 	s.keeper.Dir = s.dir
 	s.keeper.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: as}
 	if s.hold, err = s.keeper.StdinPipe(); err != nil {
@@ -230,7 +230,7 @@ func (s *Server) run(name string, args ...string) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(filepath.Join(s.bin, name), args...)
+	cmd := exec.Command(filepath.Join(s.bin, name), args...) //nolint:noctx // what it starts outlives every context
 	cmd.Dir = s.dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: as}
 	out, err := os.CreateTemp(s.dir, name) // not a pipe: the server would hold it open

@@ -1,0 +1,48 @@
+// Command chaos holds real servers to the rotation contract (docs/rotation.md)
+// while things break: see docs/chaos.md.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/fastbind/fastbind/chaos/internal/node"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	switch {
+	case errors.Is(err, errBroken):
+		os.Exit(1)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "chaos:", err)
+		os.Exit(2)
+	}
+}
+
+func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) error {
+	if len(args) == 1 && args[0] == node.Argument {
+		return node.Serve(ctx, in, out, errs)
+	}
+	var o options
+	f := flag.NewFlagSet("chaos", flag.ContinueOnError)
+	f.SetOutput(errs)
+	f.Uint64Var(&o.seed, "seed", 1, "what decides who does what, and what breaks")
+	f.Int64Var(&o.refreshes, "refreshes", 12_000, "refreshes in all, half of them on each engine")
+	f.IntVar(&o.clients, "clients", 240, "honest clients")
+	f.IntVar(&o.scenes, "scenes", 40, "thefts that are under way at once")
+	f.StringVar(&o.engine, "engine", "both", "postgres, sqlite or both")
+	f.BoolVar(&o.keep, "keep", false, "keep the files, such as the logs of the servers")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	return o.run(ctx, out)
+}
