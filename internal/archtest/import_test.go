@@ -46,6 +46,12 @@ var mayImport = map[string][]string{
 		"internal/token", "internal/web",
 	},
 
+	// What must be true of all that is stored.
+	"internal/fsck": {
+		"internal/audit", "internal/code", "internal/jose", "internal/keys", "internal/policy", "internal/refresh",
+		"internal/revoke", "internal/session",
+	},
+
 	// Endpoints: never each other.
 	"internal/login": {
 		"oauth", "internal/account", "internal/audit", "internal/client", "internal/limit", "internal/opaque",
@@ -62,13 +68,14 @@ var mayImport = map[string][]string{
 
 	// Adapters: nobody but app imports them.
 	"internal/sqlstore": {
-		"internal/account", "internal/audit", "internal/authorize", "internal/client", "internal/code", "internal/keys",
-		"internal/limit", "internal/opaque", "internal/refresh", "internal/revoke", "internal/session",
+		"internal/account", "internal/audit", "internal/authorize", "internal/client", "internal/code", "internal/fsck",
+		"internal/keys", "internal/limit", "internal/opaque", "internal/refresh", "internal/revoke", "internal/session",
 		"internal/sqlstore/engine", "internal/sqlstore/life",
 	},
 	"internal/sqlstore/engine": {"internal/audit", "internal/opaque"},
 	"internal/sqlstore/life": {
-		"internal/audit", "internal/opaque", "internal/policy", "internal/refresh", "internal/revoke", "internal/sqlstore/engine",
+		"internal/audit", "internal/fsck", "internal/opaque", "internal/policy", "internal/refresh", "internal/revoke",
+		"internal/sqlstore/engine",
 	},
 
 	// Wiring.

@@ -22,9 +22,14 @@ const (
 	Epoch   Kind = "epoch"  // every token issued at or before a moment
 )
 
+// Leap divides the number after which the feed goes on when history was lost:
+// that is so many times the second of the restore. So it is past all numbers
+// that anybody can have seen.
+const Leap = 1 << 21
+
 // An Entry is one line of the revocation feed.
 type Entry struct {
-	Number int64        `json:"seq"` // without gaps, from 1
+	Number int64        `json:"seq"` // without gaps, from 1; but see [Leap]
 	Kind   Kind         `json:"kind"`
 	Value  string       `json:"value,omitempty"`
 	Before int64        `json:"before,omitempty"` // unix seconds; for Subject, Client and Epoch

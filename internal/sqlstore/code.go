@@ -19,12 +19,15 @@ type codes struct{ *engine.DB }
 
 const codeColumns = "digest, redirect_uri, challenge, issued, expires, family, redeemed, " + life.GrantColumns
 
-func scanCode(r engine.Row) (c code.Code, err error) {
-	into := []any{
+func codeInto(c *code.Code) []any {
+	return append([]any{
 		engine.DigestInto(&c.Digest), &c.RedirectURI, &c.Challenge, engine.Seconds(&c.Issued), engine.Seconds(&c.Expires),
 		life.FamilyInto(&c.Family), engine.Seconds(&c.Redeemed),
-	}
-	err = r.Scan(append(into, life.GrantInto(&c.Grant)...)...)
+	}, life.GrantInto(&c.Grant)...)
+}
+
+func scanCode(r engine.Row) (c code.Code, err error) {
+	err = r.Scan(codeInto(&c)...)
 	return c, err
 }
 

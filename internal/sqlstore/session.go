@@ -24,10 +24,16 @@ type sessions struct {
 const sessionColumns = `id, version, handle, subject, auth_time, acr, amr, remember, begun, last_seen, idle_end,
 	absolute_end, network, agent, ended, reason`
 
+func sessionInto(s *session.Session) []any {
+	return []any{
+		&s.ID, &s.Version, engine.DigestInto(&s.Handle), &s.Subject, engine.Seconds(&s.AuthTime), &s.ACR, engine.JSONInto(&s.AMR),
+		&s.Remember, engine.Seconds(&s.Begun), engine.Seconds(&s.LastSeen), engine.Seconds(&s.IdleEnd), engine.Seconds(&s.AbsoluteEnd),
+		&s.Network, &s.Agent, engine.Seconds(&s.Ended), &s.Reason,
+	}
+}
+
 func scanSession(r engine.Row) (s session.Session, err error) {
-	err = r.Scan(&s.ID, &s.Version, engine.DigestInto(&s.Handle), &s.Subject, engine.Seconds(&s.AuthTime), &s.ACR, engine.JSONInto(&s.AMR),
-		&s.Remember, engine.Seconds(&s.Begun), engine.Seconds(&s.LastSeen), engine.Seconds(&s.IdleEnd), engine.Seconds(&s.AbsoluteEnd), &s.Network,
-		&s.Agent, engine.Seconds(&s.Ended), &s.Reason)
+	err = r.Scan(sessionInto(&s)...)
 	return s, err
 }
 

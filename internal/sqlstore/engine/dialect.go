@@ -30,6 +30,8 @@ type Dialect struct {
 	// transact runs fn in a transaction, write runs an fn that is a single
 	// statement. Both return when that is durable.
 	transact, write func(ctx context.Context, fn func(ctx context.Context, q Querier) error) error
+	// snapshot runs an fn that only reads, and sees one moment.
+	snapshot func(ctx context.Context, fn func(ctx context.Context, q Querier) error) error
 	// transient reports whether trying again may help.
 	transient func(error) bool
 	wake      func(ctx context.Context, f func()) error

@@ -93,6 +93,15 @@ func (db *DB) Skew(ctx context.Context) (time.Duration, error) {
 	return time.UnixMicro(theirs).Sub(before.Add(after.Sub(before) / 2)), nil
 }
 
+// Snapshot runs fn, whose queries all see the database at one moment. It holds
+// up nobody.
+func (db *DB) Snapshot(ctx context.Context, fn func(ctx context.Context, q Querier) error) error {
+	if err := db.Dialect.snapshot(ctx, fn); err != nil {
+		return fmt.Errorf("read snapshot: %w", err)
+	}
+	return nil
+}
+
 // Wake calls f, which does not block, once it listens and then soon after the
 // feed may have grown, by whomever, until ctx ends or the source is broken.
 func (db *DB) Wake(ctx context.Context, f func()) error { return db.Dialect.wake(ctx, f) }

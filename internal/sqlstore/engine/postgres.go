@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
@@ -38,7 +39,12 @@ func (db *DB) openPostgres(ctx context.Context, url string) error {
 		clock:      "select (extract(epoch from clock_timestamp()) * 1000000)::bigint",
 		PushGate:   "select pg_advisory_xact_lock(hashtextextended($1, 9126))",
 		Notify:     "select pg_notify('" + channel + "', $1)",
-		transact:   db.transactPostgres,
+		transact: func(ctx context.Context, fn func(context.Context, Querier) error) error {
+			return db.transactPostgres(ctx, nil, fn)
+		},
+		snapshot: func(ctx context.Context, fn func(context.Context, Querier) error) error {
+			return db.transactPostgres(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}, fn)
+		},
 		write: func(ctx context.Context, fn func(context.Context, Querier) error) error {
 			return fn(ctx, db.pool)
 		},
@@ -64,8 +70,8 @@ func postgresCode(err error) string {
 	return ""
 }
 
-func (db *DB) transactPostgres(ctx context.Context, fn func(context.Context, Querier) error) error {
-	tx, err := db.pool.BeginTx(ctx, nil)
+func (db *DB) transactPostgres(ctx context.Context, o *sql.TxOptions, fn func(context.Context, Querier) error) error {
+	tx, err := db.pool.BeginTx(ctx, o)
 	if err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
 	}

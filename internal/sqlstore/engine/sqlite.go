@@ -48,6 +48,7 @@ func (db *DB) openSQLite(ctx context.Context, path string) (err error) {
 	db.Dialect = Dialect{
 		transact:  w.transact,
 		write:     w.transact,
+		snapshot:  db.snapshotSQLite,
 		transient: func(err error) bool { return sqliteCode(err)&0xff == sqlite3.SQLITE_BUSY },
 		Unique:    func(err error) bool { return sqliteCode(err) == sqlite3.SQLITE_CONSTRAINT_UNIQUE },
 		wake:      db.watchFile,
@@ -55,6 +56,23 @@ func (db *DB) openSQLite(ctx context.Context, path string) (err error) {
 		close:     func() error { return errors.Join(w.close(), writer.Close()) },
 	}
 	return nil
+}
+
+// snapshotSQLite keeps one transaction that only reads open while fn runs.
+func (db *DB) snapshotSQLite(ctx context.Context, fn func(context.Context, Querier) error) (err error) {
+	conn, err := db.pool.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	if _, err := conn.ExecContext(ctx, "begin deferred"); err != nil {
+		return err
+	}
+	defer func() {
+		_, end := conn.ExecContext(context.WithoutCancel(ctx), "rollback")
+		err = errors.Join(err, end)
+	}()
+	return fn(ctx, conn)
 }
 
 // createPrivate makes sure that there is a file at path that only its owner can
