@@ -83,6 +83,7 @@ type commands struct {
 	} `cmd:"" help:"Consents."`
 	Events  events  `cmd:"" help:"List security events: why did this end?"`
 	Doctor  examine `cmd:"" help:"Look for what is wrong with this installation."`
+	Fsck    check   `cmd:"" help:"Look for broken invariants in all that is stored."`
 	Configs configs `cmd:"" name:"config" help:"The configuration."`
 	Version version `cmd:"" help:"Print the version."`
 }

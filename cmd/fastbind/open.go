@@ -38,16 +38,23 @@ func (c *console) with(ctx context.Context, f func(*app.App) error) (err error) 
 
 // withDatabase is [console.with] for commands that repair an installation with
 // which no server can start.
-func (c *console) withDatabase(ctx context.Context, f func(*app.Database, opaque.Secrets) error) (err error) {
+func (c *console) withDatabase(ctx context.Context, f func(*app.Database, opaque.Secrets) error) error {
+	return c.onDatabase(ctx, func(cfg app.Config, db *app.Database) error {
+		secrets, err := cfg.Secrets()
+		if err != nil {
+			return err
+		}
+		return f(db, secrets)
+	})
+}
+
+// onDatabase is [console.withDatabase] for commands that need no secrets.
+func (c *console) onDatabase(ctx context.Context, f func(app.Config, *app.Database) error) (err error) {
 	cfg, err := c.config()
 	if err != nil {
 		return err
 	}
 	if err := cfg.Exists(); err != nil {
-		return err
-	}
-	secrets, err := cfg.Secrets()
-	if err != nil {
 		return err
 	}
 	db, err := app.OpenDatabase(ctx, cfg)
@@ -62,7 +69,7 @@ func (c *console) withDatabase(ctx context.Context, f func(*app.Database, opaque
 	if pending > 0 {
 		return fmt.Errorf("the database lacks %d migrations: run fastbind migrate", pending)
 	}
-	return f(db, secrets)
+	return f(cfg, db)
 }
 
 // print writes v as JSON if that was asked for, else calls text.

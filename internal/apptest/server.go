@@ -1,8 +1,9 @@
 // Package apptest runs whole servers inside a test and drives them as browsers
 // and clients do.
 //
-// A server that answers a test with a fault that the test did not announce, or
-// that writes a secret into its log, fails the test.
+// A server that answers a test with a fault that the test did not announce,
+// that writes a secret into its log, or that leaves a broken invariant in its
+// database, fails the test.
 package apptest
 
 import (
@@ -57,6 +58,7 @@ type Server struct {
 	Data   string
 
 	t       testing.TB
+	now     func() time.Time
 	log     *safeBuffer
 	faults  atomic.Bool
 	secrets sync.Map // string -> struct{}: what must never be logged
@@ -73,7 +75,7 @@ func Start(t testing.TB, o Options) *Server {
 	if o.Data == "" {
 		o.Data = t.TempDir()
 	}
-	s := &Server{t: t, URL: "http://" + ln.Addr().String(), Data: o.Data, log: &safeBuffer{}}
+	s := &Server{t: t, now: o.Now, URL: "http://" + ln.Addr().String(), Data: o.Data, log: &safeBuffer{}}
 	s.Issuer = s.URL
 	if o.Issuer != "" {
 		s.Issuer = o.Issuer
@@ -104,6 +106,7 @@ func Start(t testing.TB, o Options) *Server {
 		cancel()
 		srv.Close() //nolint:errcheck // the test is over
 		work.Wait()
+		s.check(context.WithoutCancel(ctx))
 		if err := s.App.Close(); err != nil {
 			t.Errorf("close server: %v", err)
 		}
@@ -113,6 +116,21 @@ func Start(t testing.TB, o Options) *Server {
 		s.checkLog()
 	})
 	return s
+}
+
+// check fails the test if what is stored breaks an invariant.
+func (s *Server) check(ctx context.Context) {
+	now := time.Now
+	if s.now != nil {
+		now = s.now
+	}
+	r, err := s.App.DB.Fsck(ctx, now())
+	if err != nil && !s.faults.Load() {
+		s.t.Error(err)
+	}
+	for _, f := range r.Findings {
+		s.t.Errorf("a broken invariant: %s: %s: %s", f.Check, f.Row, f.Detail)
+	}
 }
 
 // Stop ends the node before the test does.
