@@ -33,6 +33,7 @@ type clientCreate struct {
 	ResourceServer bool     `help:"It may introspect tokens for its audience and read the revocation feed."`
 	PKCEOptional   bool     `name:"pkce-optional" help:"Exempt a confidential client from PKCE."`
 	RequirePAR     bool     `name:"require-par" help:"Refuse authorization requests that were not pushed."`
+	DPoP           string   `name:"dpop" default:"off" enum:"off,report,required" help:"Proofs of possession: off, report (tell of tokens without one) or required."`
 	SendsAttempts  bool     `name:"sends-attempt-keys" help:"It sends an Idempotency-Key with each refresh."`
 	APIsReport     bool     `name:"apis-report-use" help:"Its APIs report the first use of its tokens."`
 	NotifyOnly     bool     `name:"notify-only" help:"Refuse and notify where a second holder cannot be told from a thief."`
@@ -59,7 +60,7 @@ func (k *clientCreate) Run(ctx context.Context, c *console) error {
 		Name: k.Name, RedirectURIs: k.RedirectURI, PostLogoutRedirectURIs: k.PostLogoutURI, GrantTypes: k.Grant,
 		Scopes: k.Scope, Audiences: k.Audience, Policy: k.Policy, Trusted: k.Trusted, ResourceServer: k.ResourceServer,
 		PKCEOptional: k.PKCEOptional, RequirePAR: k.RequirePAR, IDTokenAlg: k.IDTokenAlg, AuthMethods: k.AuthMethod,
-		SendsAttempts: k.SendsAttempts, APIsReport: k.APIsReport, NotifyOnly: k.NotifyOnly,
+		DPoP: dpopStep(k.DPoP), SendsAttempts: k.SendsAttempts, APIsReport: k.APIsReport, NotifyOnly: k.NotifyOnly,
 	}}
 	var secret opaque.Handle
 	if !k.Public {
@@ -111,6 +112,37 @@ func (k *clientShow) Run(ctx context.Context, c *console) error {
 		v := listing.OfClient(found)
 		return c.print(v, v.Write)
 	})
+}
+
+type clientDPoP struct {
+	ID   string `arg:"" name:"id"`
+	Step string `arg:"" enum:"off,report,required" help:"off, report or required."`
+}
+
+// Run changes what the client owes in proofs of possession.
+func (k *clientDPoP) Run(ctx context.Context, c *console) error {
+	return c.with(ctx, func(a *app.App) error {
+		found, err := findClient(ctx, a, k.ID)
+		if err != nil {
+			return err
+		}
+		found.DPoP = dpopStep(k.Step)
+		event := audit.Event{Time: time.Now(), Kind: audit.ClientChanged, Client: k.ID, Note: "dpop " + k.Step}
+		if err := a.Clients.Put(ctx, found, event); err != nil {
+			return err
+		}
+		found.Version++
+		v := listing.OfClient(found)
+		return c.print(v, v.Write)
+	})
+}
+
+// dpopStep is what a step on the command line is in a registration.
+func dpopStep(s string) string {
+	if s == "off" {
+		return ""
+	}
+	return s
 }
 
 type clientDelete struct {

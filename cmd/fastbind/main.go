@@ -57,6 +57,7 @@ type commands struct {
 		Create clientCreate `cmd:"" help:"Register a client; its secret is printed once."`
 		List   clientList   `cmd:"" help:"List all clients."`
 		Show   clientShow   `cmd:"" help:"Show a client."`
+		DPoP   clientDPoP   `cmd:"" name:"dpop" help:"Change what a client owes in proofs of possession."`
 		Delete clientDelete `cmd:"" help:"End all that a client holds, and remove it."`
 	} `cmd:"" help:"Registered clients."`
 	User struct {

@@ -157,6 +157,7 @@ func TestCheck(t *testing.T) {
 		"NoRedirectURI":        func(c *client.Client) { c.RedirectURIs = nil },
 		"BadReturnURI":         func(c *client.Client) { c.PostLogoutRedirectURIs = []string{"javascript:x"} },
 		"BadScope":             func(c *client.Client) { c.Scopes = []string{"a b"} },
+		"UnknownDPoPStep":      func(c *client.Client) { c.DPoP = "off" },
 		"UnsignedIDTokens":     func(c *client.Client) { c.IDTokenAlg = "none" },
 		"SymmetricIDTokens":    func(c *client.Client) { c.IDTokenAlg = "HS256" },
 		"OtherName":            func(c *client.Client) { c.IDTokenAlg = "Ed25519" },

@@ -53,11 +53,26 @@ type Meta struct {
 	// authenticate; empty: client_secret_basic and client_secret_post.
 	AuthMethods []string `json:"token_endpoint_auth_methods,omitempty"`
 
+	// DPoP says what the client owes in proofs of possession; empty: nothing.
+	// A proof that it shows is checked and binds in any case.
+	DPoP string `json:"dpop,omitempty"`
+
 	// The client's side of the rotation contract; see refresh.Rules.
 	SendsAttempts bool `json:"sends_attempt_keys,omitempty"`
 	APIsReport    bool `json:"apis_report_use,omitempty"`
 	NotifyOnly    bool `json:"notify_only,omitempty"`
 }
+
+// Values of [Meta.DPoP]: the steps on the way to a client of which no token is
+// of use to a thief.
+const (
+	DPoPReport   = "report"   // an event tells of tokens that were issued without a proof
+	DPoPRequired = "required" // no tokens without a proof
+)
+
+// Constrained reports whether c may hold no tokens but such that are bound to a
+// key: what dpop_bound_access_tokens says (RFC 9449, section 5.2).
+func (c *Client) Constrained() bool { return c.DPoP == DPoPRequired }
 
 // Public reports whether c cannot keep a secret.
 func (c *Client) Public() bool { return len(c.Secrets) == 0 }

@@ -182,6 +182,9 @@ func (c *Client) checkWords() error {
 	if !slices.Contains([]string{"", "ES256", "RS256", "EdDSA"}, c.IDTokenAlg) {
 		return fmt.Errorf("ID tokens cannot be signed with %q: use ES256, RS256 or EdDSA", c.IDTokenAlg)
 	}
+	if !slices.Contains([]string{"", DPoPReport, DPoPRequired}, c.DPoP) {
+		return fmt.Errorf("dpop is %s, %s or left out, and not %q", DPoPReport, DPoPRequired, c.DPoP)
+	}
 	for _, m := range c.AuthMethods {
 		if c.Public() || m != oauth.AuthBasic && m != oauth.AuthPost {
 			return fmt.Errorf("client authentication method %q is not for this client", m)

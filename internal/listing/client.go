@@ -15,11 +15,15 @@ type Client struct {
 	Created  string `json:"created"`
 	Disabled string `json:"disabled,omitempty"`
 	client.Meta
+	Constrained bool `json:"dpop_bound_access_tokens,omitempty"` // RFC 9449, section 5.2
 }
 
 // OfClient returns k as it is shown.
 func OfClient(k client.Client) Client {
-	return Client{ID: k.ID, Public: k.Public(), Created: stamp(k.Created), Disabled: stamp(k.Disabled), Meta: k.Meta}
+	return Client{
+		ID: k.ID, Public: k.Public(), Created: stamp(k.Created), Disabled: stamp(k.Disabled), Meta: k.Meta,
+		Constrained: k.Constrained(),
+	}
 }
 
 func (v Client) kind() string {
@@ -47,6 +51,7 @@ func (v Client) Write(w io.Writer) error {
 	add("post_logout_redirect_uris", v.PostLogoutRedirectURIs...)
 	add("scopes", v.Scopes...)
 	add("audiences", v.Audiences...)
+	add("dpop", v.DPoP)
 	add("created", v.Created)
 	add("disabled", v.Disabled)
 	for _, is := range []struct {
