@@ -54,6 +54,7 @@ func scenes() []*scene {
 		{name: "BoundAlone", rules: sceneRules(reports), bound: true, depth: 6, acts: slices.Concat(network, []act{uses(owner)})},
 		{name: "BoundCrowd", rules: sceneRules(reports), bound: true, depth: 6, acts: slices.Concat(crowd, []act{uses(owner)})},
 		{name: "BoundBank", rules: sceneRules(func(r rul) { r.EndOnSameKeyReplay = true }), bound: true, depth: 6, acts: crowd},
+		{name: "BoundAnyKey", rules: sceneRules(func(r rul) { r.AnyKey = true }), bound: true, depth: 6, acts: crowd},
 		{name: "BoundKept", rules: sceneRules(func(r rul) { r.KeepsTokens = true }), bound: true, depth: 6, acts: crowd},
 	}
 }

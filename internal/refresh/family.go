@@ -38,8 +38,11 @@ type Grant struct {
 	ACR      string
 	AMR      []string
 	AuthTime time.Time
-	Key      string // thumbprint of the key that the family is bound to; empty: plain bearer
-	Begun    time.Time
+	// Key is the thumbprint of the key that the family is bound to; empty: plain
+	// bearer. That of a confidential client is the key that it began with; see
+	// [Rules.AnyKey].
+	Key   string
+	Begun time.Time
 	// AbsoluteEnd is when the family ends however much it is used. It never
 	// moves.
 	AbsoluteEnd time.Time
@@ -67,9 +70,9 @@ type State struct {
 	Replays int64 // answers that repeated the current generation
 	Retries int64 // those of them that the lost-response window allowed
 	// Shadows counts the generations running, up to ShadowedIn, in which the
-	// parent was shown from another network or agent. Of a bound family
-	// ShadowedIn is the newest generation in which it was told that an ancestor
-	// was shown, and Shadows stays 0.
+	// parent was shown from another network or agent. Where an ancestor was
+	// shown with the key of the family, Shadows is 0 and ShadowedIn the newest
+	// generation in which that was told.
 	Shadows    int64
 	ShadowedIn int64
 	// Alarms counts, since the last rotation, how often the family was shown

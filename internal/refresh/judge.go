@@ -23,10 +23,17 @@ type Rules struct {
 	// NotifyOnly answers a replay that may be a theft with a refusal and an
 	// event, and lets the family live.
 	NotifyOnly bool
-	// KeepsTokens says that the client is confidential and sender-constrained:
-	// its refresh token stays the same (FAPI 2.0 Security Profile, section
-	// 5.3.2.1).
+	// KeepsTokens says that the client is confidential, so that its refresh
+	// token stays the same where the family is bound as well (FAPI 2.0 Security
+	// Profile, section 5.3.2.1).
 	KeepsTokens bool
+	// AnyKey says that the client is confidential: its refresh tokens are bound
+	// to the way in which it authenticates, so that a bound family asks for a
+	// proof, but with whatever key (RFC 9449, section 5). One that is not the
+	// key of the family decides nothing.
+	AnyKey bool
+	// BoundOnly refuses a family that is bound to no key.
+	BoundOnly bool
 }
 
 // Shown is a refresh token as it was presented, after its MAC, the client and
@@ -66,6 +73,7 @@ const (
 	WrongTarget  Why = "wrong_target"
 	Replayed     Why = "replayed" // a replay that ended nothing, as the client's rules want it
 	MissingProof Why = "missing_proof"
+	Unbound      Why = "unbound" // the client's families must be bound to a key
 )
 
 // A Verdict is what a shown token means.
@@ -94,8 +102,10 @@ func Judge(r Rules, f Family, s Shown, now time.Time) Verdict {
 		return j.refuse(Why(audit.AbsoluteTimeout))
 	case !now.Before(f.IdleEnd):
 		return j.refuse(Why(audit.IdleTimeout))
-	case f.Bound() && s.Key != f.Key:
+	case f.Bound() && s.Key != f.Key && (s.Key == "" || !r.AnyKey):
 		return j.foreignKey()
+	case r.BoundOnly && !f.Bound():
+		return j.refuse(Unbound)
 	case s.Generation > f.Generation:
 		return j.end(audit.Epoch, audit.FamilyEnded, "the database has lost history: if it was restored from a backup, run fastbind session end --all")
 	case !subset(s.Scope, f.Scope):
@@ -104,7 +114,7 @@ func Judge(r Rules, f Family, s Shown, now time.Time) Verdict {
 		return j.refuse(WrongTarget)
 	case s.Generation == f.Generation:
 		return j.current()
-	case f.Bound():
+	case f.Bound() && s.Key == f.Key:
 		return j.boundReplay()
 	case s.Generation == f.Generation-1:
 		return j.unboundParent()
@@ -159,7 +169,7 @@ func (j judgement) boundReplay() Verdict {
 	case j.f.Confirmed < j.f.Generation || j.f.ShadowedIn == j.f.Generation:
 		return again // not unusual, or told already
 	}
-	again.State.ShadowedIn = j.f.Generation
+	again.State.Shadows, again.State.ShadowedIn = 0, j.f.Generation
 	again.Events = []audit.Event{j.event(audit.Replay, "an older refresh token was shown with the right key")}
 	return again
 }

@@ -180,6 +180,28 @@ func TestJudgeKeys(t *testing.T) {
 		{name: "FourthAlarm", setup: func(_ rul, f fam, s shn) { bind(f, s); s.Key = wrong; f.Alarms = 3 }, why: refresh.WrongKey, state: alarmed, event: audit.ForeignKey},
 		{name: "UnboundTakesNoNoticeOfKeys", setup: func(_ rul, _ fam, s shn) { s.Key = wrong }, answer: refresh.Rotated, state: rotatedState(time.Minute), after: time.Minute},
 		{
+			name: "AnyKeyWillDo", after: time.Minute, setup: func(r rul, f fam, s shn) { bind(f, s); s.Key, r.AnyKey = wrong, true },
+			answer: refresh.Rotated, state: rotatedState(time.Minute),
+		},
+		{
+			name: "AnyKeyButNotNone", setup: func(r rul, f fam, s shn) { bind(f, s); s.Key, r.AnyKey = "", true },
+			why: refresh.MissingProof, state: alarmed, event: audit.ForeignKey,
+		},
+		{
+			name: "AnyKeyShowsAncestor", setup: func(r rul, f fam, s shn) { bind(f, s); s.Key, s.Generation, r.AnyKey = wrong, 3, true },
+			why: refresh.Why(audit.TokenTheft), state: stolen(0), event: audit.Theft, ends: true,
+		},
+		{
+			name: "OwnKeyOfAnyShowsAncestor", setup: func(r rul, f fam, s shn) {
+				bind(f, s)
+				s.Generation, r.AnyKey, f.Confirmed, f.Shadows, f.ShadowedIn = 3, true, 5, 2, 4
+			},
+			answer: refresh.Repeated, state: repeated(0, func(n *refresh.State) { n.Shadows, n.ShadowedIn = 0, 5 }), event: audit.Replay,
+		},
+		{name: "BoundOnly", after: time.Minute, setup: func(r rul, f fam, s shn) { bind(f, s); r.BoundOnly = true }, answer: refresh.Rotated, state: rotatedState(time.Minute)},
+		{name: "BoundOnlyUnbound", setup: func(r rul, _ fam, s shn) { s.Key, r.BoundOnly = right, true }, why: refresh.Unbound},
+		{name: "BoundOnlyUnboundShowsAncestor", setup: func(r rul, _ fam, s shn) { s.Generation, r.BoundOnly = 3, true }, why: refresh.Unbound},
+		{
 			name: "Ahead", after: time.Hour, setup: func(_ rul, _ fam, s shn) { s.Generation = 6 }, why: refresh.Why(audit.Epoch),
 			state: func(n *refresh.State) { n.Ended, n.Reason = start.Add(time.Hour), audit.Epoch }, event: audit.FamilyEnded,
 		},

@@ -55,7 +55,7 @@ func attemptOf(key int16) opaque.Digest {
 func (h *facts) judge(sc *scene, who int8, shown int64, key int16, now time.Duration) opinion {
 	var o opinion
 	end := min(h.used+sc.rules.Idle, sc.rules.Absolute)
-	holdsKey := who != thief
+	owns := sc.key(who) == right // the key of the family
 	switch newest := h.newest; {
 	case h.ended != "":
 		o.why = refresh.Why(h.ended)
@@ -63,7 +63,7 @@ func (h *facts) judge(sc *scene, who int8, shown int64, key int16, now time.Dura
 		o.why = refresh.Why(audit.AbsoluteTimeout)
 	case now >= end:
 		o.why = refresh.Why(audit.IdleTimeout)
-	case sc.bound && !holdsKey:
+	case sc.bound && sc.key(who) == "":
 		o.why = refresh.MissingProof
 		o.events = h.alarm()
 	case shown > newest:
@@ -75,9 +75,9 @@ func (h *facts) judge(sc *scene, who int8, shown int64, key int16, now time.Dura
 		h.newest++
 		h.made[h.newest] = making{at: now, by: who, key: key}
 		o.answer, h.used = refresh.Rotated, now
-	case sc.bound && shown < newest-1 && sc.rules.EndOnSameKeyReplay:
+	case owns && shown < newest-1 && sc.rules.EndOnSameKeyReplay:
 		h.stolen(sc, &o)
-	case sc.bound:
+	case owns:
 		o.events = shown < newest-1 && h.seen[newest] && !h.told[newest]
 		h.told[newest] = h.told[newest] || o.events
 		h.repeat(&o, now)
@@ -90,7 +90,7 @@ func (h *facts) judge(sc *scene, who int8, shown int64, key int16, now time.Dura
 	return o
 }
 
-// parent judges the parent of an unbound family.
+// parent judges the parent where no key decides.
 func (h *facts) parent(sc *scene, o *opinion, who int8, key int16, now time.Duration) {
 	g := h.newest
 	since := now - h.made[g].at

@@ -139,6 +139,17 @@ func replayMutants() []mutant {
 func thiefMutants() []mutant {
 	return []mutant{
 		{"AnyKeyIsTheRightOne", "BoundCrowd", before(func(_ *refresh.Rules, f *refresh.Family, s *refresh.Shown, _ *time.Time) { s.Key = f.Key })},
+		{"AConfidentialClientNeedsNoProof", "BoundAnyKey", before(func(r *refresh.Rules, f *refresh.Family, s *refresh.Shown, _ *time.Time) {
+			if s.Key == "" && r.AnyKey {
+				s.Key = f.Key
+			}
+		})},
+		{"AConfidentialClientIsHeldToItsKey", "BoundAnyKey", before(func(r *refresh.Rules, _ *refresh.Family, _ *refresh.Shown, _ *time.Time) { r.AnyKey = false })},
+		{"AnyKeyDecidesAReplay", "BoundAnyKey", before(func(_ *refresh.Rules, f *refresh.Family, s *refresh.Shown, _ *time.Time) {
+			if s.Key != "" {
+				s.Key = f.Key
+			}
+		})},
 		{"OtherKeyEndsTheFamily", "BoundCrowd", behind(func(v *refresh.Verdict, _ refresh.Rules, _ refresh.Family, _ refresh.Shown, now time.Time) {
 			if v.Why == refresh.MissingProof {
 				v.State.Ended, v.State.Reason = now, audit.TokenTheft

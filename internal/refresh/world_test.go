@@ -56,6 +56,17 @@ type world struct {
 	got            [maxGeneration + 1][actors]bool
 }
 
+// key is the key that an actor can prove; empty: none.
+func (sc *scene) key(who int8) string {
+	switch {
+	case !sc.bound || who == thief:
+		return ""
+	case sc.rules.AnyKey && who == sibling:
+		return wrong
+	}
+	return right
+}
+
 func newWorld(sc *scene) world {
 	w := world{state: refresh.State{Generation: 1, Rotated: start, Network: network(owner), Agent: fox}}
 	w.state.IdleEnd = start.Add(sc.rules.Idle)
@@ -82,10 +93,7 @@ func grantOf(sc *scene) refresh.Grant {
 }
 
 func shownBy(sc *scene, who int8, generation int8) (refresh.Shown, int16) {
-	s := refresh.Shown{Generation: int64(generation), Client: "app", Network: network(who), Agent: fox}
-	if sc.bound && who != thief {
-		s.Key = right
-	}
+	s := refresh.Shown{Generation: int64(generation), Client: "app", Network: network(who), Agent: fox, Key: sc.key(who)}
 	key := int16(0)
 	if sc.sends && who != thief {
 		// One refresh is all requests that show the same stored token: the key
@@ -155,7 +163,7 @@ func (w *world) promises(sc *scene, before refresh.State, v refresh.Verdict, who
 		return fmt.Errorf("a theft without an event")
 	case theft && !w.stolen && !w.copied && !w.excused:
 		return fmt.Errorf("an honest client was taken for a thief")
-	case !sc.bound && v.Answer != refresh.Refused && int64(shown) < before.Generation-1:
+	case sc.key(who) != right && v.Answer != refresh.Refused && int64(shown) < before.Generation-1:
 		return fmt.Errorf("an ancestor was answered")
 	}
 	return w.walksBehind(v)
