@@ -167,7 +167,7 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, q *request, s *
 		Family: refresh.NewFamilyID(),
 		Grant: refresh.Grant{
 			Client: q.client.ID, Subject: s.Subject, Session: s.ID, Offline: offline,
-			Scope: q.scope, Audience: q.audience, Claims: q.claims, Nonce: q.nonce,
+			Scope: q.scope, Audience: q.audience, Claims: q.claims, Nonce: q.nonce, Key: q.key,
 			ACR: s.ACR, AMR: s.AMR, AuthTime: s.AuthTime, AbsoluteEnd: end,
 		},
 	})

@@ -25,7 +25,7 @@ func defined() []string {
 	return []string{
 		"client_id", "redirect_uri", "response_type", "response_mode", "scope", "state", "nonce", "prompt", "max_age",
 		"login_hint", "id_token_hint", "acr_values", "claims", "ui_locales", "claims_locales", "display",
-		"code_challenge", "code_challenge_method", "request", "request_uri", "registration", "dpop_jkt", resumeParam,
+		"code_challenge", "code_challenge_method", "request", "request_uri", "registration", jktParam, resumeParam,
 	}
 }
 
@@ -47,6 +47,7 @@ type request struct {
 	audience  []string
 	nonce     string
 	challenge string
+	key       string   // thumbprint of the key that the token request must prove; empty: none
 	claims    string   // as far as the client is registered for them
 	asks      []string // scope, and the scopes that stand for the claims: what consent is about
 	prompt    []string
@@ -179,6 +180,9 @@ func (h *Handler) fill(ctx context.Context, q *request, p web.Params) error {
 	if err := q.proofKey(p); err != nil {
 		return err
 	}
+	if err := q.bind(p); err != nil {
+		return err
+	}
 	if err := q.ask(p); err != nil {
 		return err
 	}
@@ -202,11 +206,30 @@ func (q *request) proofKey(p web.Params) error {
 	case method != oauth.MethodS256:
 		return oauth.Refuse(oauth.InvalidRequest, "code_challenge_method must be S256")
 	}
-	if b, err := base64.RawURLEncoding.Strict().DecodeString(c); err != nil || len(b) != 32 || len(c) != 43 {
+	if !sha256Text(c) {
 		return oauth.Refuse(oauth.InvalidRequest, "code_challenge is not the base64url of a SHA-256")
 	}
 	q.challenge = c
 	return nil
+}
+
+// jktParam names the key that the code is bound to.
+const jktParam = "dpop_jkt"
+
+// bind reads the thumbprint of the key to which the client binds the code.
+// RFC 9449, section 10.
+func (q *request) bind(p web.Params) error {
+	q.key = p.Get(jktParam)
+	if q.key != "" && !sha256Text(q.key) {
+		return oauth.Refuse(oauth.InvalidRequest, "dpop_jkt is not the thumbprint of a key")
+	}
+	return nil
+}
+
+// sha256Text reports whether s is the base64url of a SHA-256.
+func sha256Text(s string) bool {
+	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	return err == nil && len(b) == 32 && len(s) == 43
 }
 
 // ask reads what the client asks for: scope, resources and claims.

@@ -26,7 +26,8 @@ type Code struct {
 	Issued      time.Time
 	Expires     time.Time
 	// Family is what redeeming the code begins: its Grant, with a Begun that
-	// is set then.
+	// is set then. The Key of the Grant, if it has one, must be proven then
+	// (RFC 9449, section 10).
 	Family refresh.FamilyID
 	Grant  refresh.Grant
 	// Redeemed is when the code was redeemed; zero: not yet.
