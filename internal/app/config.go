@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"time"
 
 	"github.com/fastbind/fastbind/internal/opaque"
 )
@@ -33,6 +35,13 @@ type Config struct {
 	// TLSCert and TLSKey are files; empty: no TLS here.
 	TLSCert string `toml:"tls_cert" env:"FASTBIND_TLS_CERT"`
 	TLSKey  string `toml:"tls_key" env:"FASTBIND_TLS_KEY"`
+	// DPoPNonce says whether a proof of possession must hold a nonce of this
+	// server (RFC 9449, section 8): required or optional; empty: required.
+	DPoPNonce string `toml:"dpop_nonce" env:"FASTBIND_DPOP_NONCE"`
+	// DPoPClockError is by how much the clock of a client may be wrong when the
+	// nonce says how old its proof is, such as 10m, at most 24h; empty: 10m.
+	// Without a nonce it is one minute.
+	DPoPClockError string `toml:"dpop_clock_error" env:"FASTBIND_DPOP_CLOCK_ERROR"`
 	// LogLevel is debug, info, warn or error; LogFormat is text or json.
 	LogLevel  string `toml:"log_level" env:"FASTBIND_LOG_LEVEL"`
 	LogFormat string `toml:"log_format" env:"FASTBIND_LOG_FORMAT"`
@@ -56,8 +65,38 @@ func (c *Config) Check() error {
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		return errors.New("tls_cert and tls_key go together")
 	}
+	if !slices.Contains([]string{"", nonceRequired, nonceOptional}, c.DPoPNonce) {
+		return fmt.Errorf("dpop_nonce %q is neither %s nor %s", c.DPoPNonce, nonceRequired, nonceOptional)
+	}
+	if _, err := c.clockError(); err != nil {
+		return err
+	}
 	_, err := c.proxies()
 	return err
+}
+
+// Values of [Config.DPoPNonce].
+const (
+	nonceRequired = "required"
+	nonceOptional = "optional"
+)
+
+const (
+	defaultClockError = 10 * time.Minute
+	minClockError     = time.Minute
+	maxClockError     = 24 * time.Hour
+)
+
+// clockError returns by how much the clock of a client may be wrong.
+func (c *Config) clockError() (time.Duration, error) {
+	if c.DPoPClockError == "" {
+		return defaultClockError, nil
+	}
+	d, err := time.ParseDuration(c.DPoPClockError)
+	if err != nil || d < minClockError || d > maxClockError {
+		return 0, fmt.Errorf("dpop_clock_error %q is not a duration from 1m to 24h, such as 10m", c.DPoPClockError)
+	}
+	return d, nil
 }
 
 // issuer returns the issuer as a URL: an origin on https, or on http at a

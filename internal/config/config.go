@@ -51,7 +51,7 @@ var ErrPasswordShown = errors.New("the address of the database holds a password,
 // Load returns the effective configuration of s.
 func Load(s Source) (app.Config, error) {
 	vars := env.ToMap(s.Environ)
-	cfg := app.Config{Listen: DefaultListen, LogLevel: "info", LogFormat: "text"}
+	cfg := app.Config{Listen: DefaultListen, LogLevel: "info", LogFormat: "text", DPoPNonce: "required", DPoPClockError: "10m"}
 	file := s.File
 	if file == "" {
 		file = vars[configVar]
