@@ -15,6 +15,12 @@ const (
 	MethodS256 = "S256" // RFC 7636, section 4.2
 )
 
+// Types of access tokens: how they are shown.
+const (
+	TokenBearer = "Bearer" // RFC 6750
+	TokenDPoP   = "DPoP"   // RFC 9449, section 5
+)
+
 // Scopes with a meaning of their own (OpenID Connect Core, sections 5.4 and 11).
 const (
 	ScopeOpenID  = "openid"
@@ -64,6 +70,7 @@ type Metadata struct {
 	RequestURIParameterSupported               bool     `json:"request_uri_parameter_supported"`
 	PromptValuesSupported                      []string `json:"prompt_values_supported"`
 	UILocalesSupported                         []string `json:"ui_locales_supported"`
+	DPoPSigningAlgValuesSupported              []string `json:"dpop_signing_alg_values_supported"`
 	CodeChallengeMethodsSupported              []string `json:"code_challenge_methods_supported"`
 	TokenEndpointAuthMethodsSupported          []string `json:"token_endpoint_auth_methods_supported"`
 	IntrospectionEndpointAuthMethodsSupported  []string `json:"introspection_endpoint_auth_methods_supported"`

@@ -15,12 +15,15 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/fastbind/fastbind/dpop"
 	"github.com/fastbind/fastbind/internal/account"
 	"github.com/fastbind/fastbind/internal/client"
 	"github.com/fastbind/fastbind/internal/jose"
 	"github.com/fastbind/fastbind/internal/keys"
 	"github.com/fastbind/fastbind/internal/limit"
+	"github.com/fastbind/fastbind/internal/opaque"
 	"github.com/fastbind/fastbind/internal/policy"
+	"github.com/fastbind/fastbind/internal/proof"
 	"github.com/fastbind/fastbind/internal/reach"
 	"github.com/fastbind/fastbind/internal/refresh"
 	"github.com/fastbind/fastbind/internal/revoke"
@@ -42,6 +45,7 @@ type App struct {
 	Keys     *keys.Ring
 	Revoke   *revoke.Core
 	Attempts *limit.Attempts
+	Proofs   *proof.Checker
 
 	log     *slog.Logger
 	now     func() time.Time
@@ -50,11 +54,10 @@ type App struct {
 	mint    *token.Mint
 	reader  *token.Reader
 	auth    *client.Authenticator
-	people  people
 	sealer  web.Sealer
 	cookies web.Cookies
 	readers reach.Readers // of the revocation feed
-	floods  limit.Store // per node: cheap
+	floods  limit.Store   // per node: cheap
 	stopped chan struct{}
 	reload  chan struct{} // the keys have changed; one waits at most
 	handler http.Handler
@@ -96,7 +99,6 @@ func Open(ctx context.Context, c Config, log *slog.Logger, o Options) (*App, err
 	}
 	a.Clients = &client.Cache{Store: db.Clients(), TTL: clientTTL, Now: o.Now}
 	a.Sessions, a.Families = db.Sessions(), db.Families()
-	a.people = people{db.Accounts()}
 	a.sealer = web.Sealer{Keys: secrets.Keys(web.SealPurpose)}
 	a.minter = refresh.Minter{Keys: secrets.Keys(refresh.KeyPurpose)}
 	a.Accounts = &account.Directory{Store: db.Accounts(), Hasher: &account.Hasher{}, Now: o.Now}
@@ -107,11 +109,14 @@ func Open(ctx context.Context, c Config, log *slog.Logger, o Options) (*App, err
 	}
 	a.Revoke = &revoke.Core{Store: db.Revocations(), Families: a.Families, Log: log.With("component", "revoke"), Observe: a.observe, Now: o.Now}
 	a.rotator = &refresh.Rotator{Store: a.Families, Now: o.Now, Parallel: 1}
-	a.mint = &token.Mint{Issuer: c.Issuer, Signers: a.Keys, People: a.people}
+	a.mint = &token.Mint{Issuer: c.Issuer, Signers: a.Keys, People: people{db.Accounts()}}
 	a.reader = &token.Reader{Issuer: c.Issuer, Keys: &verifyingKeys{ring: a.Keys}}
 	a.Attempts = &limit.Attempts{Store: db.Limits(), Now: o.Now}
 	a.floods = &limit.Memory{}
 	a.auth = &client.Authenticator{Store: a.Clients, Throttle: a.floods, Now: o.Now}
+	if a.Proofs, err = a.checker(secrets); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
 	if err := a.Revoke.Refresh(ctx); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -119,6 +124,23 @@ func Open(ctx context.Context, c Config, log *slog.Logger, o Options) (*App, err
 		return nil, errors.Join(err, db.Close())
 	}
 	return a, nil
+}
+
+// checker returns what checks the proofs of requests.
+func (a *App) checker(secrets opaque.Secrets) (*proof.Checker, error) {
+	clockError, err := a.Config.clockError()
+	if err != nil {
+		return nil, err
+	}
+	secret := secrets.Keys(proof.NoncePurpose).MAC(nil)
+	nonces, err := dpop.NewNonces(secret[:])
+	if err != nil {
+		return nil, err
+	}
+	return &proof.Checker{
+		Issuer: a.Config.Issuer, Nonces: nonces, NonceOptional: a.Config.DPoPNonce == nonceOptional, ClockError: clockError,
+		Seen: a.DB.Limits(),
+	}, nil
 }
 
 func (a *App) prepare(ctx context.Context, o Options) error {

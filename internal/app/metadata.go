@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/fastbind/fastbind/dpop"
 	"github.com/fastbind/fastbind/internal/authorize"
 	"github.com/fastbind/fastbind/internal/grant"
 	"github.com/fastbind/fastbind/internal/login"
@@ -52,6 +53,7 @@ func metadata(issuer string) oauth.Metadata {
 		ClaimsParameterSupported:                   true,
 		PromptValuesSupported:                      []string{"none", "login", "consent", "select_account"},
 		UILocalesSupported:                         page.Locales(),
+		DPoPSigningAlgValuesSupported:              dpop.Algorithms(),
 		CodeChallengeMethodsSupported:              []string{oauth.MethodS256},
 		TokenEndpointAuthMethodsSupported:          public,
 		IntrospectionEndpointAuthMethodsSupported:  secret,

@@ -8,6 +8,7 @@ import (
 	"github.com/fastbind/fastbind/internal/keys"
 	"github.com/fastbind/fastbind/internal/login"
 	"github.com/fastbind/fastbind/internal/page"
+	"github.com/fastbind/fastbind/internal/proof"
 	"github.com/fastbind/fastbind/internal/revoke"
 	"github.com/fastbind/fastbind/internal/token"
 	"github.com/fastbind/fastbind/internal/web"
@@ -46,10 +47,12 @@ func (a *App) routes() (http.Handler, error) {
 func (a *App) tokens(mux *http.ServeMux, call func(string, http.Handler)) {
 	call(grant.Path, &grant.Handler{
 		Auth: a.auth, Codes: a.DB.Codes(), Minter: a.minter, Rotator: a.rotator, Mint: a.mint, Revoke: a.Revoke,
-		Policy: policyOf, Log: a.log.With("component", "grant"), Now: a.now,
+		Policy: policyOf, Proofs: a.Proofs, Report: &proof.Report{Events: a.DB, Log: a.log.With("component", "grant")},
+		Log: a.log.With("component", "grant"), Now: a.now,
 	})
 	call(userinfoPath, &token.UserInfo{
-		Reader: a.reader, Standing: a.Revoke, People: a.people, Log: a.log.With("component", "userinfo"), Now: a.now,
+		Path: userinfoPath, Proofs: a.Proofs,
+		Reader: a.reader, Standing: a.Revoke, People: people{a.DB.Accounts()}, Log: a.log.With("component", "userinfo"), Now: a.now,
 	})
 	log := a.log.With("component", "revoke")
 	call(revoke.RevokePath, &revoke.Handler{Core: a.Revoke, Auth: a.auth, Minter: a.minter, Reader: a.reader, Log: log})
@@ -62,7 +65,7 @@ func (a *App) tokens(mux *http.ServeMux, call func(string, http.Handler)) {
 func (a *App) pages(mux *http.ServeMux) {
 	az := &authorize.Handler{
 		Issuer: a.Config.Issuer, ACR: login.ACR, Clients: a.Clients, Auth: a.auth, Gate: a.Gate, Codes: a.DB.Codes(),
-		Store: a.DB.Requests(), Hints: a.reader, People: a.people, Policy: policyOf, Throttle: a.floods,
+		Store: a.DB.Requests(), Hints: a.reader, People: people{a.DB.Accounts()}, Policy: policyOf, Throttle: a.floods, Proofs: a.Proofs,
 		Sealer: a.sealer, Cookies: a.cookies, Log: a.log.With("component", "authorize"), Now: a.now,
 	}
 	mux.Handle(authorize.Path, az)
@@ -90,7 +93,7 @@ func (a *App) pages(mux *http.ServeMux) {
 // sign-out may come from another site; what signs in or decides may not.
 func (a *App) signIn(mux *http.ServeMux, own *http.CrossOriginProtection) {
 	h := &login.Handler{
-		Accounts: a.Accounts, People: a.people, Gate: a.Gate, Attempts: a.Attempts,
+		Accounts: a.Accounts, People: people{a.DB.Accounts()}, Gate: a.Gate, Attempts: a.Attempts,
 		Revoke: a.Revoke, Clients: a.Clients, Hints: a.reader, Events: a.DB, Sealer: a.sealer, Cookies: a.cookies,
 		Remember: true, Log: a.log.With("component", "login"), Now: a.now,
 	}

@@ -187,6 +187,8 @@ func (s *Server) Path(v url.Values) string { return "/authorize?" + v.Encode() }
 // App is what a test knows of a client.
 type App struct {
 	ID, Secret, Redirect, Scope string
+	// Prover shows proofs of its key with token requests; nil: plain bearer.
+	Prover *Prover
 }
 
 // Header returns the credentials of the client; none for a public one.
@@ -239,7 +241,7 @@ func (s *Server) Redeem(c App, code, verifier string) *Answer {
 	if c.Secret == "" {
 		form.Set("client_id", c.ID)
 	}
-	return s.Post("/token", form, c.Header())
+	return s.Token(c, form, c.Header())
 }
 
 // Tokens signs a person in to a client and returns what the client then holds.
@@ -278,7 +280,7 @@ func (s *Server) Refresh(c App, token, attempt string) *Answer {
 	if attempt != "" {
 		h.Set("Idempotency-Key", attempt)
 	}
-	return s.Post("/token", form, h)
+	return s.Token(c, form, h)
 }
 
 // Renew refreshes and returns what the client then holds.

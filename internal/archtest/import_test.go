@@ -26,6 +26,7 @@ var mayImport = map[string][]string{
 	"guard/internal/revoked": {},
 	"internal/limit":         {"internal/opaque"},
 	"internal/reach":         {},
+	"internal/proof":         {"oauth", "dpop", "internal/audit", "internal/limit", "internal/opaque"},
 	"internal/web":           {"oauth", "internal/opaque"},
 	"internal/page":          {"internal/page/part"},
 	"internal/page/part":     {},
@@ -40,7 +41,7 @@ var mayImport = map[string][]string{
 	// Domain: credentials.
 	"internal/refresh": {"internal/audit", "internal/opaque", "internal/policy"},
 	"internal/code":    {"internal/opaque", "internal/refresh"},
-	"internal/token":   {"oauth", "internal/jose", "internal/opaque", "internal/web"},
+	"internal/token":   {"oauth", "internal/jose", "internal/opaque", "internal/proof", "internal/web"},
 	"internal/revoke": {
 		"oauth", "internal/audit", "internal/client", "internal/policy", "internal/reach", "internal/refresh",
 		"internal/token", "internal/web",
@@ -59,11 +60,12 @@ var mayImport = map[string][]string{
 	},
 	"internal/authorize": {
 		"oauth", "internal/audit", "internal/client", "internal/code", "internal/limit", "internal/opaque",
-		"internal/page", "internal/policy", "internal/refresh", "internal/session", "internal/token", "internal/web",
+		"internal/page", "internal/policy", "internal/proof", "internal/refresh", "internal/session", "internal/token",
+		"internal/web",
 	},
 	"internal/grant": {
 		"oauth", "internal/audit", "internal/client", "internal/code", "internal/jose", "internal/opaque",
-		"internal/policy", "internal/refresh", "internal/revoke", "internal/token", "internal/web",
+		"internal/policy", "internal/proof", "internal/refresh", "internal/revoke", "internal/token", "internal/web",
 	},
 
 	// Adapters: nobody but app imports them.
@@ -80,9 +82,9 @@ var mayImport = map[string][]string{
 
 	// Wiring.
 	"internal/app": {
-		"oauth", "internal/account", "internal/authorize", "internal/client", "internal/grant", "internal/jose",
+		"oauth", "dpop", "internal/account", "internal/authorize", "internal/client", "internal/grant", "internal/jose",
 		"internal/keys", "internal/limit", "internal/login", "internal/opaque", "internal/page", "internal/policy",
-		"internal/reach", "internal/refresh", "internal/revoke", "internal/session", "internal/sqlstore", "internal/token", "internal/web",
+		"internal/proof", "internal/reach", "internal/refresh", "internal/revoke", "internal/session", "internal/sqlstore", "internal/token", "internal/web",
 	},
 	"": {"internal/app"}, // package fastbind
 
@@ -123,11 +125,13 @@ var mayImport = map[string][]string{
 		"internal/refresh", "internal/revoke", "internal/session",
 	},
 	"internal/session/sessiontest": {"internal/account", "internal/audit", "internal/opaque", "internal/revoke", "internal/session"},
-	"internal/apptest":             {"internal/account", "internal/app", "internal/audit", "internal/client", "internal/opaque"},
-	"internal/archtest":            {},
-	"internal/postgres":            {},
-	"internal/pgtest":              {"internal/postgres", "internal/sqlstore"},
-	"bench":                        {},
+	"internal/apptest": {
+		"oauth", "dpop", "internal/account", "internal/app", "internal/audit", "internal/client", "internal/opaque",
+	},
+	"internal/archtest": {},
+	"internal/postgres": {},
+	"internal/pgtest":   {"internal/postgres", "internal/sqlstore"},
+	"bench":             {},
 
 	// The chaos harness: real servers, held to the contract while things break.
 	"chaos": {

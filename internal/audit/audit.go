@@ -46,6 +46,7 @@ const (
 	Theft          Kind = "theft"       // a refresh token or code was copied; what it led to has ended
 	ForeignKey     Kind = "foreign_key" // a bound refresh token was shown with another key; the family lives on
 	Replay         Kind = "replay"      // an old refresh token was shown in a way that is unusual but allowed
+	Unbound        Kind = "unbound"     // tokens were issued to a client without a proof that it will have to show
 	SignInFailed   Kind = "sign_in_failed"
 	SignInLimited  Kind = "sign_in_limited"
 	AccountChanged Kind = "account_changed"

@@ -24,6 +24,7 @@ import (
 	"github.com/fastbind/fastbind/internal/opaque"
 	"github.com/fastbind/fastbind/internal/page"
 	"github.com/fastbind/fastbind/internal/policy"
+	"github.com/fastbind/fastbind/internal/proof"
 	"github.com/fastbind/fastbind/internal/refresh"
 	"github.com/fastbind/fastbind/internal/session"
 	"github.com/fastbind/fastbind/internal/token"
@@ -66,6 +67,7 @@ type Handler struct {
 	People   People
 	Policy   func(name string) policy.Policy
 	Throttle limit.Store
+	Proofs   *proof.Checker
 	Sealer   web.Sealer
 	Cookies  web.Cookies
 	Log      *slog.Logger

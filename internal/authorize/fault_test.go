@@ -75,7 +75,7 @@ func newAlone(t *testing.T) *alone {
 	a.Handler = &authorize.Handler{
 		Issuer: s.Issuer, Clients: s.App.Clients, Auth: &client.Authenticator{Store: s.App.Clients, Throttle: &limit.Memory{}}, Gate: gate,
 		Codes: a.codes, Store: s.App.DB.Requests(), Policy: func(string) policy.Policy { return policy.Presets()[0] },
-		Throttle: &limit.Memory{}, Sealer: web.Sealer{Keys: opaque.NewSecrets().Keys("test")}, Cookies: web.Cookies{Port: "1"},
+		Throttle: &limit.Memory{}, Proofs: s.App.Proofs, Sealer: web.Sealer{Keys: opaque.NewSecrets().Keys("test")}, Cookies: web.Cookies{Port: "1"},
 		Log: slog.New(slog.DiscardHandler), Now: clock,
 	}
 	h, in, err := gate.Enter(t.Context(), session.Entry{Subject: s.Person("ada")}, nil)

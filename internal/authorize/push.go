@@ -13,6 +13,7 @@ import (
 	"github.com/fastbind/fastbind/internal/client"
 	"github.com/fastbind/fastbind/internal/limit"
 	"github.com/fastbind/fastbind/internal/opaque"
+	"github.com/fastbind/fastbind/internal/proof"
 	"github.com/fastbind/fastbind/internal/web"
 	"github.com/fastbind/fastbind/oauth"
 )
@@ -37,12 +38,14 @@ func pushRate(c *client.Client) limit.Rate {
 // Push answers the pushed authorization request endpoint (RFC 9126).
 func (h *Handler) Push(w http.ResponseWriter, r *http.Request) {
 	web.NoStore(w)
+	now := h.now()
+	h.Proofs.Offer(w, now)
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", "POST")
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return
 	}
-	if err := h.push(w, r); err != nil {
+	if err := h.push(w, r, now); err != nil {
 		if e, ok := errors.AsType[pageError](err); ok {
 			err = e.refusal // there is no page here
 		}
@@ -50,8 +53,8 @@ func (h *Handler) Push(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (h *Handler) push(w http.ResponseWriter, r *http.Request) error {
-	ctx, now := r.Context(), h.now()
+func (h *Handler) push(w http.ResponseWriter, r *http.Request, now time.Time) error {
+	ctx := r.Context()
 	p, err := web.Form(w, r, web.MaxBody, append(defined(), "client_secret"))
 	if err != nil {
 		return err
@@ -61,6 +64,10 @@ func (h *Handler) push(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	cl, err := h.Auth.Authenticate(ctx, cred)
+	if err != nil {
+		return err
+	}
+	shown, err := h.Proofs.Check(r, proof.Target{Path: PushPath}, now)
 	if err != nil {
 		return err
 	}
@@ -78,6 +85,12 @@ func (h *Handler) push(w http.ResponseWriter, r *http.Request) error {
 	v.Del("client_secret")
 	v.Del(resumeParam)
 	v.Set("client_id", cl.ID)
+	if shown.Key != "" { // RFC 9449, section 10.1.
+		if p.Has(jktParam) && p.Get(jktParam) != shown.Key {
+			return proof.OtherKey()
+		}
+		v.Set(jktParam, shown.Key)
+	}
 	p = web.NewParams(v)
 	q := &request{maxAge: -1, mode: modeQuery}
 	if !cl.May(oauth.GrantAuthorizationCode) {
@@ -87,6 +100,9 @@ func (h *Handler) push(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if err := h.fill(ctx, q, p); err != nil {
+		return err
+	}
+	if err := h.Proofs.Use(ctx, shown, now); err != nil {
 		return err
 	}
 	uri := opaque.New(opaque.Request)

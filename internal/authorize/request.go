@@ -43,11 +43,10 @@ type request struct {
 	mode     string
 	state    string
 
-	scope     []string
-	audience  []string
-	nonce     string
-	challenge string
-	key       string   // thumbprint of the key that the token request must prove; empty: none
+	scope    []string
+	audience []string
+	nonce    string
+	bonds
 	claims    string   // as far as the client is registered for them
 	asks      []string // scope, and the scopes that stand for the claims: what consent is about
 	prompt    []string
@@ -64,6 +63,12 @@ type request struct {
 	resume    resume
 	isResumed bool
 	opened    time.Time // when the browser first came with it
+}
+
+// bonds are what must be shown to redeem the code; empty: nothing.
+type bonds struct {
+	challenge string // of PKCE
+	key       string // thumbprint of a key
 }
 
 // pageError is a refusal that must not go to any redirect URI (OAuth 2.1,

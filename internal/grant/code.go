@@ -47,14 +47,21 @@ func (h *Handler) authorizationCode(ctx context.Context, q *request) (response, 
 		return response{}, invalidGrant(errors.New("redirect_uri is missing and there is no code_challenge"))
 	case !verifies(c.Challenge, q.Get("code_verifier")):
 		return response{}, invalidGrant(errors.New("code_verifier does not fit"))
-	case !c.Redeemed.IsZero():
-		return response{}, h.replayed(ctx, q, c)
-	case !q.now.Before(c.Expires):
-		return response{}, invalidGrant(errors.New("code has expired"))
+	case c.Grant.Key != "" && c.Grant.Key != q.proof.Key: // RFC 9449, section 10.
+		return response{}, invalidGrant(errors.New("code is bound to another key"))
 	}
 	audience, err := narrowed(q.All("resource"), c.Grant.Audience, wrongTarget())
 	if err != nil {
 		return response{}, err
+	}
+	if err := h.Proofs.Use(ctx, q.proof, q.now); err != nil {
+		return response{}, err
+	}
+	switch {
+	case !c.Redeemed.IsZero():
+		return response{}, h.replayed(ctx, q, c)
+	case !q.now.Before(c.Expires):
+		return response{}, invalidGrant(errors.New("code has expired"))
 	}
 	f := q.family(c)
 	// Made before the code is redeemed, so that a fault costs nobody their code,
@@ -77,7 +84,7 @@ func (h *Handler) authorizationCode(ctx context.Context, q *request) (response, 
 // family returns the family that a code begins.
 func (q *request) family(c code.Code) refresh.Family {
 	f := refresh.Family{ID: c.Family, Version: 1, Grant: c.Grant}
-	f.Begun = q.now
+	f.Begun, f.Key = q.now, q.proof.Key // RFC 9449, section 5.
 	f.State = refresh.State{
 		Generation: 1, Rotated: q.now, Network: q.network, Agent: q.agent,
 		IdleEnd: minTime(q.now.Add(q.policy.Idle), f.AbsoluteEnd),

@@ -37,7 +37,7 @@ func TestFaultCostsNoCode(t *testing.T) {
 	broken := &grant.Handler{
 		Auth: &client.Authenticator{Store: w.App.Clients, Throttle: &limit.Memory{}}, Codes: w.App.DB.Codes(),
 		Minter: refresh.Minter{Keys: opaque.NewSecrets().Keys(refresh.KeyPurpose)}, Mint: &token.Mint{Issuer: w.Issuer, Signers: noSigner{}},
-		Revoke: w.App.Revoke, Policy: func(string) policy.Policy { return policy.Presets()[0] }, Log: slog.New(slog.DiscardHandler),
+		Revoke: w.App.Revoke, Proofs: w.App.Proofs, Policy: func(string) policy.Policy { return policy.Presets()[0] }, Log: slog.New(slog.DiscardHandler),
 	}
 	form := url.Values{"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {w.web.Redirect}, "code_verifier": {verifier}}
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, grant.Path, strings.NewReader(form.Encode()))

@@ -1,8 +1,8 @@
 // Package grant owns the token endpoint: one file for each grant type.
 //
 // The order is fixed: the request is read, the client authenticated, everything
-// that can be refused without touching the grant is refused, and only then is
-// anything consumed. The invariant: nothing leaves before what it stands for is
+// that can be refused without touching the grant is refused, the proof of
+// possession is used up, and only then is anything else consumed. The invariant: nothing leaves before what it stands for is
 // durable.
 package grant
 
@@ -13,11 +13,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fastbind/fastbind/internal/audit"
 	"github.com/fastbind/fastbind/internal/client"
 	"github.com/fastbind/fastbind/internal/code"
 	"github.com/fastbind/fastbind/internal/jose"
 	"github.com/fastbind/fastbind/internal/opaque"
 	"github.com/fastbind/fastbind/internal/policy"
+	"github.com/fastbind/fastbind/internal/proof"
 	"github.com/fastbind/fastbind/internal/refresh"
 	"github.com/fastbind/fastbind/internal/revoke"
 	"github.com/fastbind/fastbind/internal/token"
@@ -37,6 +39,8 @@ type Handler struct {
 	Mint    *token.Mint
 	Revoke  *revoke.Core
 	Policy  func(name string) policy.Policy
+	Proofs  *proof.Checker
+	Report  *proof.Report
 	Log     *slog.Logger
 	// Now returns the time; nil means time.Now.
 	Now func() time.Time
@@ -63,6 +67,9 @@ type request struct {
 	network string
 	agent   string
 	attempt opaque.Digest // all zero: none
+	proof   proof.Shown   // checked, and not used up
+	// unbound says that something was issued that is bound to no key.
+	unbound bool
 }
 
 // A response is a successful answer (RFC 6749, section 5.1).
@@ -78,18 +85,23 @@ type response struct {
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	web.NoStore(w)
+	now := time.Now()
+	if h.Now != nil {
+		now = h.Now()
+	}
+	h.Proofs.Offer(w, now)
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", "POST")
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return
 	}
-	if err := h.serve(w, r); err != nil {
+	if err := h.serve(w, r, now); err != nil {
 		web.Refuse(w, r, h.Log, "token", err)
 	}
 }
 
-func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
-	q, err := h.read(w, r)
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, now time.Time) error {
+	q, err := h.read(w, r, now)
 	if err != nil {
 		return err
 	}
@@ -111,6 +123,9 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if q.unbound && q.client.DPoP == client.DPoPReport {
+		h.Report.Unbound(r.Context(), q.client.ID, audit.Party{Time: now, Network: q.network, Agent: q.agent, Key: q.proof.Key})
+	}
 	b, err := json.Marshal(a)
 	if err != nil {
 		return err
@@ -120,12 +135,9 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// read reads the request and finds out which client sent it.
-func (h *Handler) read(w http.ResponseWriter, r *http.Request) (*request, error) {
-	q := &request{now: time.Now(), network: web.Network(r), agent: web.Agent(r)}
-	if h.Now != nil {
-		q.now = h.Now()
-	}
+// read reads the request, finds out which client sent it, and checks its proof.
+func (h *Handler) read(w http.ResponseWriter, r *http.Request, now time.Time) (*request, error) {
+	q := &request{now: now, network: web.Network(r), agent: web.Agent(r)}
 	var err error
 	if q.Params, err = web.Form(w, r, web.MaxBody, defined()); err != nil {
 		return nil, err
@@ -144,6 +156,12 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request) (*request, error)
 		return nil, err
 	}
 	q.policy = h.Policy(q.client.Policy)
+	if q.proof, err = h.Proofs.Check(r, proof.Target{Path: Path}, now); err != nil {
+		return nil, err
+	}
+	if q.proof.Key == "" && q.client.Constrained() { // RFC 9449, section 5.2.
+		return nil, proof.Missing()
+	}
 	return q, nil
 }
 

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
+	"github.com/fastbind/fastbind/internal/policy"
 	"github.com/fastbind/fastbind/internal/refresh"
 	"github.com/fastbind/fastbind/internal/token"
 	"github.com/fastbind/fastbind/oauth"
@@ -16,14 +18,14 @@ import (
 func (h *Handler) tokens(ctx context.Context, q *request, f *refresh.Family, scope, audience []string, first bool) (response, error) {
 	g := token.Grant{
 		Client: f.Client, Subject: f.Subject, Session: f.Session, Family: string(f.ID), Generation: f.Generation,
-		Scope: scope, Audience: audience, AuthTime: f.AuthTime, ACR: f.ACR, AMR: f.AMR, Key: f.Key,
+		Scope: scope, Audience: audience, AuthTime: f.AuthTime, ACR: f.ACR, AMR: f.AMR, Key: q.proof.Key,
 		Claims: f.Claims, End: f.AbsoluteEnd,
 	}
 	access, exp, err := h.Mint.Access(ctx, g, q.now, q.policy.AccessLife)
 	if err != nil {
 		return response{}, err
 	}
-	a := response{AccessToken: access, TokenType: "Bearer", ExpiresIn: int64(exp.Sub(q.now).Seconds()), Scope: scopeString(scope)}
+	a := q.answer(access, exp, scope)
 	if slices.Contains(f.Scope, oauth.ScopeOpenID) {
 		if first {
 			g.Nonce = f.Nonce
@@ -35,8 +37,19 @@ func (h *Handler) tokens(ctx context.Context, q *request, f *refresh.Family, sco
 	if q.refreshes() {
 		a.RefreshToken = h.Minter.Token(f.ID, f.Generation).Reveal()
 		a.RefreshExpires = int64(f.IdleEnd.Sub(q.now).Seconds())
+		q.unbound = q.unbound || q.client.Public() && !f.Bound()
 	}
 	return a, nil
+}
+
+// answer is the answer with an access token, which is bound to the key that was
+// proven. RFC 9449, section 5.
+func (q *request) answer(access string, expires time.Time, scope []string) response {
+	a := response{AccessToken: access, TokenType: oauth.TokenDPoP, ExpiresIn: int64(expires.Sub(q.now).Seconds()), Scope: scopeString(scope)}
+	if q.proof.Key == "" {
+		a.TokenType, q.unbound = oauth.TokenBearer, true
+	}
+	return a
 }
 
 // refreshes reports whether the client gets refresh tokens.
@@ -82,10 +95,15 @@ func (h *Handler) refreshToken(ctx context.Context, q *request) (response, error
 	}
 	rules := refresh.Rules{
 		Policy: q.policy, SendsAttempts: q.client.SendsAttempts, APIsReport: q.client.APIsReport, NotifyOnly: q.client.NotifyOnly,
+		KeepsTokens: q.policy.Refresh == policy.Keep && !q.client.Public(),
+		AnyKey:      !q.client.Public(), BoundOnly: q.client.Public() && q.client.Constrained(),
+	}
+	if err := h.Proofs.Use(ctx, q.proof, q.now); err != nil {
+		return response{}, err
 	}
 	res, err := h.Rotator.Rotate(ctx, id, rules, refresh.Shown{
 		Generation: generation, Client: q.client.ID, Scope: q.Fields("scope"), Audience: q.All("resource"),
-		Attempt: q.attempt, Network: q.network, Agent: q.agent,
+		Key: q.proof.Key, Attempt: q.attempt, Network: q.network, Agent: q.agent,
 	})
 	if err != nil {
 		return response{}, err
@@ -129,13 +147,14 @@ func (h *Handler) clientCredentials(ctx context.Context, q *request) (response, 
 	if err != nil {
 		return response{}, err
 	}
+	if err := h.Proofs.Use(ctx, q.proof, q.now); err != nil {
+		return response{}, err
+	}
 	access, exp, err := h.Mint.Access(ctx, token.Grant{
-		Client: q.client.ID, Subject: q.client.ID, Scope: scope, Audience: audience,
+		Client: q.client.ID, Subject: q.client.ID, Scope: scope, Audience: audience, Key: q.proof.Key,
 	}, q.now, q.policy.AccessLife)
 	if err != nil {
 		return response{}, err
 	}
-	return response{
-		AccessToken: access, TokenType: "Bearer", ExpiresIn: int64(exp.Sub(q.now).Seconds()), Scope: scopeString(scope),
-	}, nil
+	return q.answer(access, exp, scope), nil
 }

@@ -126,6 +126,9 @@ type introspected struct {
 	AuthTime  int64    `json:"auth_time,omitempty"`
 	ACR       string   `json:"acr,omitempty"`
 	AMR       []string `json:"amr,omitempty"`
+	// Confirmation names the key that the token is bound to. RFC 9449, section
+	// 6.2.
+	Confirmation *token.Confirmation `json:"cnf,omitempty"`
 }
 
 func (i *Introspection) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -180,12 +183,15 @@ func (i *Introspection) answer(ctx context.Context, rs client.Client, t string, 
 		return introspected{}, err
 	}
 	a := introspected{
-		Active: true, Scope: strings.Join(c.Scope, " "), Client: c.Client, TokenType: "Bearer",
+		Active: true, Scope: strings.Join(c.Scope, " "), Client: c.Client, TokenType: oauth.TokenBearer,
 		Expires: c.Expires.Unix(), Issued: c.Issued.Unix(), Subject: c.Subject, Audience: c.Audience,
 		Issuer: c.Issuer, ID: c.ID, Session: c.Session, ACR: c.ACR, AMR: c.AMR,
 	}
 	if !c.AuthTime.IsZero() {
 		a.AuthTime = c.AuthTime.Unix()
+	}
+	if c.Thumbprint != "" {
+		a.TokenType, a.Confirmation = oauth.TokenDPoP, &token.Confirmation{Thumbprint: c.Thumbprint}
 	}
 	return a, nil
 }

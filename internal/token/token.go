@@ -81,7 +81,7 @@ func (m *Mint) Access(ctx context.Context, g Grant, now time.Time, life time.Dur
 		c.AuthTime = g.AuthTime.Unix()
 	}
 	if g.Key != "" {
-		c.Confirmation = &confirmation{Thumbprint: g.Key}
+		c.Confirmation = &Confirmation{Thumbprint: g.Key}
 	}
 	payload, err := json.Marshal(c)
 	if err != nil {
@@ -110,11 +110,11 @@ type accessClaims struct {
 	AuthTime     int64         `json:"auth_time,omitempty"`
 	ACR          string        `json:"acr,omitempty"`
 	AMR          []string      `json:"amr,omitempty"`
-	Confirmation *confirmation `json:"cnf,omitempty"`
+	Confirmation *Confirmation `json:"cnf,omitempty"`
 }
 
-// confirmation names the key that a token is bound to (RFC 9449, section 6).
-type confirmation struct {
+// A Confirmation names the key that a token is bound to. RFC 9449, section 6.1.
+type Confirmation struct {
 	Thumbprint string `json:"jkt"`
 }
 

@@ -7,9 +7,9 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/fastbind/fastbind/internal/proof"
 	"github.com/fastbind/fastbind/internal/web"
 	"github.com/fastbind/fastbind/oauth"
 )
@@ -25,8 +25,12 @@ type Standing interface {
 }
 
 // UserInfo answers the UserInfo endpoint (OpenID Connect Core, section 5.3), GET
-// and POST, with the token in the Authorization header.
+// and POST, with the token in the Authorization header; one that is bound to a
+// key with a proof (RFC 9449, section 7).
 type UserInfo struct {
+	// Path of the endpoint, below the issuer.
+	Path     string
+	Proofs   *proof.Checker
 	Reader   *Reader
 	Standing Standing
 	People   People
@@ -37,51 +41,55 @@ type UserInfo struct {
 
 func (u *UserInfo) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	web.NoStore(w)
+	now := time.Now()
+	if u.Now != nil {
+		now = u.Now()
+	}
+	u.Proofs.Offer(w, now)
 	if r.Method != http.MethodGet && r.Method != http.MethodPost {
 		w.Header().Set("Allow", "GET, POST")
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return
 	}
-	if err := u.serve(w, r); err != nil {
+	if err := u.serve(w, r, now); err != nil {
 		web.Refuse(w, r, u.Log, "userinfo", err)
 	}
 }
 
-func (u *UserInfo) serve(w http.ResponseWriter, r *http.Request) error {
-	now := time.Now()
-	if u.Now != nil {
-		now = u.Now()
-	}
-	t, err := Bearer(w, r)
+func (u *UserInfo) serve(w http.ResponseWriter, r *http.Request, now time.Time) error {
+	shown, err := CredentialsOf(w, r)
 	if err != nil {
 		return err
 	}
-	c, err := u.Reader.Access(r.Context(), t, now)
+	c, err := u.Reader.Access(r.Context(), shown.Token, now)
 	if errors.Is(err, ErrInvalid) {
-		return InvalidToken(err)
+		return shown.invalid(err)
 	}
 	if err != nil {
+		return err
+	}
+	if err := u.proven(r, shown, c, now); err != nil {
 		return err
 	}
 	if !slices.Contains(c.Scope, oauth.ScopeOpenID) {
 		return &oauth.Error{
 			Code: oauth.InsufficientScope, Description: "the token is not for OpenID Connect",
-			Challenge: `Bearer realm="fastbind", error="insufficient_scope", scope="openid"`,
+			Challenge: shown.challenge(oauth.InsufficientScope) + `, scope="openid"`,
 		}
-	}
-	if c.Thumbprint != "" { // RFC 9449, section 7.2: a bound token is no bearer token
-		return InvalidToken(errors.New("a bound token was sent without proof"))
 	}
 	ok, err := u.Standing.Standing(r.Context(), c, now)
 	if err != nil {
 		return err
 	}
 	if !ok {
-		return InvalidToken(errors.New("the token has ended"))
+		return shown.invalid(errors.New("the token has ended"))
 	}
 	claims, err := u.claims(r.Context(), c)
 	if err != nil {
 		return err
+	}
+	if claims == nil {
+		return shown.invalid(errors.New("the person is gone"))
 	}
 	b, err := json.Marshal(claims)
 	if err != nil {
@@ -92,13 +100,42 @@ func (u *UserInfo) serve(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// proven checks that a token is shown in the way that it is bound, and uses the
+// proof up.
+func (u *UserInfo) proven(r *http.Request, shown Credentials, c Claims, now time.Time) error {
+	if !shown.DPoP {
+		if c.Thumbprint != "" { // RFC 9449, section 7.2.
+			e := shown.invalid(errors.New("a bound token was sent as a bearer token"))
+			e.Challenge += ", " + proof.Challenge("")
+			return e
+		}
+		return nil
+	}
+	if c.Thumbprint == "" { // RFC 9449, section 7.1.
+		return shown.invalid(errors.New("a token that is bound to no key was sent with a proof"))
+	}
+	p, err := u.Proofs.Check(r, proof.Target{Path: u.Path, AccessToken: shown.Token}, now)
+	switch {
+	case err != nil:
+	case p.Key != c.Thumbprint: // RFC 9449, section 4.3, check 12.
+		err = proof.OtherKey()
+	default:
+		err = u.Proofs.Use(r.Context(), p, now)
+	}
+	if e, ok := errors.AsType[*oauth.Error](err); ok {
+		e.Status, e.Challenge = http.StatusUnauthorized, proof.Challenge(e.Code)
+	}
+	return err
+}
+
+// claims returns what there is to say; nil: the person is gone.
 func (u *UserInfo) claims(ctx context.Context, c Claims) (map[string]any, error) {
 	known, err := u.People.Claims(ctx, c.Subject)
 	if err != nil {
 		return nil, err
 	}
 	if known == nil {
-		return nil, InvalidToken(errors.New("the person is gone"))
+		return nil, nil
 	}
 	asked, err := u.Standing.ClaimsRequest(ctx, c.Family)
 	if err != nil {
@@ -120,44 +157,4 @@ func (u *UserInfo) claims(ctx context.Context, c Claims) (map[string]any, error)
 	}
 	out["sub"] = c.Subject
 	return out, nil
-}
-
-// Bearer returns the token in the Authorization header. A request without
-// credentials is refused without an error code; a token anywhere else is a bad
-// request (OAuth 2.1, section 5.2).
-func Bearer(w http.ResponseWriter, r *http.Request) (string, error) {
-	bad := &oauth.Error{
-		Code: oauth.InvalidRequest, Description: "an access token belongs in the Authorization header, once",
-		Challenge: `Bearer realm="fastbind", error="invalid_request"`,
-	}
-	if strings.Contains(r.URL.RawQuery, "access_token") {
-		return "", bad
-	}
-	kind, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
-	if r.Method == http.MethodPost && strings.EqualFold(strings.TrimSpace(kind), "application/x-www-form-urlencoded") {
-		p, err := web.Form(w, r, web.MaxBody, nil)
-		if err != nil {
-			return "", err
-		}
-		if p.Has("access_token") {
-			return "", bad
-		}
-	}
-	values := r.Header.Values("Authorization")
-	if len(values) == 0 {
-		return "", &oauth.Error{Status: http.StatusUnauthorized, Challenge: `Bearer realm="fastbind"`}
-	}
-	scheme, t, ok := strings.Cut(values[0], " ")
-	if len(values) > 1 || !ok || !strings.EqualFold(scheme, "Bearer") || t == "" {
-		return "", bad
-	}
-	return strings.TrimSpace(t), nil
-}
-
-// InvalidToken returns the refusal of an access token (RFC 6750, section 3.1).
-func InvalidToken(cause error) *oauth.Error {
-	return &oauth.Error{
-		Code: oauth.InvalidToken, Description: "the access token is not valid", Cause: cause,
-		Challenge: `Bearer realm="fastbind", error="invalid_token"`,
-	}
 }
