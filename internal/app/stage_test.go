@@ -42,13 +42,15 @@ type kind struct {
 	bound   bool // tied to a key
 	sends   bool // attempt keys
 	reports bool // its APIs report use
+	policy  string
 }
 
 func kinds() []kind {
 	return []kind{
-		{name: "bearer with attempt keys", sends: true},
-		{name: "bearer, APIs report use", reports: true},
-		{name: "plain bearer"},
+		{name: "bound to a key", bound: true, policy: "spa"},
+		{name: "bearer with attempt keys", sends: true, policy: "spa"},
+		{name: "bearer, APIs report use", reports: true, policy: "spa"},
+		{name: "plain bearer", policy: "spa"},
 	}
 }
 
@@ -81,14 +83,19 @@ func newStage(t *testing.T, o apptest.Options) *stage {
 	}
 	first.Person("ada")
 	for _, k := range kinds() {
-		first.Register(k.id(), false, client.Meta{
-			RedirectURIs: []string{"http://127.0.0.1/callback"}, GrantTypes: []string{"authorization_code", "refresh_token"},
-			Scopes: []string{"openid", "orders:read"}, Audiences: []string{"orders"}, Trusted: true, Policy: "spa",
-			SendsAttempts: k.sends, APIsReport: k.reports,
-		})
+		s.register(k)
 	}
 	s.api = apptest.App{ID: "orders", Secret: first.Register("orders", true, client.Meta{ResourceServer: true, Audiences: []string{"orders"}})}
 	return s
+}
+
+// register registers the client of a kind.
+func (s *stage) register(k kind) {
+	s.nodes[0].Register(k.id(), false, client.Meta{
+		RedirectURIs: []string{"http://127.0.0.1/callback"}, GrantTypes: []string{"authorization_code", "refresh_token"},
+		Scopes: []string{"openid", "orders:read"}, Audiences: []string{"orders"}, Trusted: true, Policy: k.policy,
+		SendsAttempts: k.sends, APIsReport: k.reports,
+	})
 }
 
 func (k kind) id() string { return strings.ReplaceAll(strings.ReplaceAll(k.name, ",", ""), " ", "-") }
@@ -113,7 +120,9 @@ type bench struct {
 type holder struct {
 	b      *bench
 	number int
-	header http.Header // from where, with what
+	header http.Header     // from where, with what
+	key    *apptest.Prover // nil: has none
+	sent   int
 	tokens apptest.Tokens
 	fresh  int // number of the refresh, for its attempt key
 }
@@ -126,9 +135,24 @@ func (s *stage) open(t *testing.T, k kind) (*bench, *holder) {
 	b := &bench{stage: s, t: t, kind: k}
 	h := &holder{b: b, number: 1, header: http.Header{}}
 	c := apptest.App{ID: k.id(), Redirect: apptest.Redirect, Scope: "openid orders:read"}
+	if k.bound {
+		h.key = s.prover(t)
+		c.Prover = h.key
+	}
 	h.take(s.nodes[0].Browser().Tokens(c, "ada"))
 	b.family = refresh.FamilyID(claims(t, h.tokens.Access).Family)
+	if f := b.row(); k.bound && f.Key != h.key.Key.Thumbprint() || !k.bound && f.Key != "" {
+		t.Fatalf("the family is bound to %q", f.Key)
+	}
 	return b, h
+}
+
+// prover returns a new key, whose proofs go by the clock of the stage.
+func (s *stage) prover(t *testing.T) *apptest.Prover {
+	t.Helper()
+	p := apptest.NewProver(t)
+	p.Now = s.clock.now
+	return p
 }
 
 // take stores an answer.
@@ -146,11 +170,16 @@ func (h *holder) process() *holder {
 }
 
 // thief returns somebody elsewhere with a copy of the tokens, without the key.
+// Where there is one he tries his own and none, in turn.
 func (h *holder) thief() *holder {
-	return &holder{
+	t := &holder{
 		b: h.b, number: thiefNumber, tokens: h.tokens,
 		header: http.Header{"X-Forwarded-For": {away}, "User-Agent": {"thief/1.0"}},
 	}
+	if h.key != nil {
+		t.key = h.b.prover(h.b.t)
+	}
+	return t
 }
 
 // claims are the claims of an access token that the tests look at.
@@ -184,7 +213,11 @@ func (h *holder) send() (apptest.Tokens, bool) {
 		head.Set("Idempotency-Key", fmt.Sprintf("attempt of the test %d of %d", h.fresh, h.number))
 	}
 	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {h.tokens.Refresh}, "client_id": {h.b.kind.id()}}
-	a := h.b.node().Post("/token", form, head)
+	c := apptest.App{ID: h.b.kind.id(), Prover: h.key}
+	if h.sent++; h.number == thiefNumber && h.sent%2 == 0 {
+		c.Prover = nil
+	}
+	a := h.b.node().Token(c, form, head)
 	switch {
 	case a.Status == http.StatusOK:
 		m := a.JSON(t)
