@@ -37,7 +37,7 @@ func (p *Play) live(ctx context.Context, r *rand.Rand, k site.Kind) {
 		if h == nil {
 			return
 		}
-		h.Family.Safe = k.Promised
+		h.Family.Safe, h.Family.Overlaps = k.Promised, k.Overlaps()
 		for !p.over() && h.rest() {
 			if !h.refresh(ctx) {
 				p.loggedOut(h)
@@ -103,7 +103,7 @@ func (h *holder) refresh(ctx context.Context) bool {
 			return false
 		case watch.Again: // nobody was told anything
 		}
-		if !h.play.Site.Clock.Sleep(h.pause(try), time.Second/2) {
+		if !h.play.Site.Clock.Sleep(h.pause(try), h.Kind.Slack()) {
 			return false
 		}
 	}
@@ -160,7 +160,7 @@ func (h *holder) show(ctx context.Context) (watch.Tokens, watch.Outcome) {
 // signOut gives back the family, and shows that this is for good.
 func (h *holder) signOut(ctx context.Context) {
 	s := h.play.Site
-	if !s.Revoke(ctx, h.random, h.Holding) || !s.Clock.Sleep(between(h.random, 0, time.Minute), restSlack) {
+	if !s.Revoke(ctx, h.random, h.Holding) || chance(h.random, 500) && !s.Clock.Sleep(time.Minute, restSlack) {
 		return
 	}
 	s.Show(ctx, h.random, h.Holding) // that it is refused, the watch sees to

@@ -227,9 +227,12 @@ func (s *scene) noticed(ctx context.Context) (yes bool) {
 // accessLife is for how long an access token is good enough to see it refused.
 const accessLife = 4 * time.Minute
 
-// end measures how soon guards refuse what was issued last.
+// end tries what has ended once more, and measures how soon guards refuse what
+// was issued last.
 func (s *scene) end(ctx context.Context, ended time.Time) {
 	s.victim.Family.End()
+	s.Site.Show(ctx, s.random, s.victim.Holding) // that it is refused, the watch sees to
+	s.Site.Show(ctx, s.random, s.thief.Holding)
 	if s.fresh == nil || s.Site.Clock.Now().Sub(s.since) > accessLife {
 		return
 	}

@@ -56,6 +56,7 @@ func (p *Play) skewClocks(ctx context.Context, r *rand.Rand) {
 		if chance(r, 500) {
 			most = maxSkew
 		}
+		p.Site.Log.Skewed(most)
 		for _, n := range p.Site.Wire.Nodes {
 			if err := n.Skew(between(r, -most, most)); err != nil {
 				return err

@@ -110,7 +110,7 @@ func (s *Site) call(h *Holding, form url.Values) *wire.Call {
 	shown, family, party := h.Tokens.Generation, h.Family, h.Party
 	return &wire.Call{
 		Method: http.MethodPost, Path: "/token", Body: []byte(form.Encode()), Header: header,
-		LateDouble: h.Kind.SendsAttempts,
+		LateDouble: h.Kind.SendsAttempts, Slack: h.Kind.Slack(),
 		Sent: func() func(wire.Answer) {
 			q := family.Shown(shown)
 			return func(a wire.Answer) { q.Answer(a.Status, a.Header, a.Body, party) }

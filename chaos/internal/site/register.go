@@ -44,6 +44,19 @@ func Kinds() []Kind {
 	}
 }
 
+// Slack is by how much moments may differ at which a client of the kind tries
+// again: plain bearer clients have little time.
+func (k *Kind) Slack() time.Duration {
+	if k.Promised {
+		return 5 * time.Second
+	}
+	return time.Second / 2
+}
+
+// Overlaps reports whether the parent of a generation is answered for as long as
+// the overlap lasts.
+func (k *Kind) Overlaps() bool { return !k.Registered }
+
 // register stores the clients.
 func (s *Site) register(ctx context.Context) error {
 	for _, k := range Kinds() {

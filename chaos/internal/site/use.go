@@ -115,7 +115,7 @@ func (s *Site) check(ctx context.Context, g *guard.Guard, h *Holding) error {
 // them did. A token that a guard would not take anyhow, because clocks differ,
 // counts as refused.
 func (s *Site) Gone(ctx context.Context, h *Holding, ended time.Time) time.Duration {
-	const limit = 30 * time.Second
+	const limit = 10 * time.Second
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for _, g := range s.guards {

@@ -22,15 +22,18 @@ import (
 type Log struct {
 	// Broken is called when something is wrong for the first time. It may be nil.
 	Broken func()
+	// Now returns the time of the run; nil means time.Now.
+	Now func() time.Time
 
 	Refreshes atomic.Int64 // requests with a refresh token that a server answered
 	Answers   atomic.Int64 // those of them that gave a token
 
 	mu      sync.Mutex
 	wrong   []Finding
-	logouts map[string]int // honest clients that were logged out, by their kind
-	trouble int            // faults that are under way
-	calm    time.Time      // when the last one was over
+	logouts map[string]int   // honest clients that were logged out, by their kind
+	trouble int              // faults that are under way
+	calm    time.Time        // when the last one was over
+	skew    [2]time.Duration // by how much a clock may be wrong, now and before
 }
 
 // A Finding is something that the contract does not allow.
@@ -108,6 +111,29 @@ func (l *Log) excused(since time.Time) bool {
 	return l.trouble > 0 || l.calm.Add(settle).After(since)
 }
 
+// Skewed says by how much the clocks of servers may be wrong from now on.
+func (l *Log) Skewed(d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.skew = [2]time.Duration{d, l.skew[0]}
+}
+
+// overlap is for how long after a rotation its parent is answered in any case,
+// whichever servers are asked; negative: it need not be.
+func (l *Log) overlap() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	const promised, margin = 30 * time.Second, time.Second
+	return promised - margin - 2*max(l.skew[0], l.skew[1])
+}
+
+func (l *Log) now() time.Time {
+	if l.Now == nil {
+		return time.Now()
+	}
+	return l.Now()
+}
+
 // A Family is what is known of one family.
 type Family struct {
 	ID   string
@@ -117,12 +143,16 @@ type Family struct {
 	// Safe says that the contract promises that it is never taken for stolen:
 	// nobody has copied anything, and its client can tell so.
 	Safe bool
+	// Overlaps says that its client may show the parent of a generation again
+	// for a while, and that nobody else shows it.
+	Overlaps bool
 
 	log *Log
 
 	mu       sync.Mutex
 	tokens   map[int64]string // by generation
 	newest   int64            // of the generations that were answered
+	since    time.Time        // when that was for the first time
 	ended    bool             // somebody was told so who showed a good token
 	stored   *stored          // as the database had it when it was last read
 	expected bool             // it was begun, as far as anybody was told
@@ -195,7 +225,7 @@ func (r *Request) Answer(status int, h http.Header, body []byte, p Party) {
 	case outcome == Given:
 		f.given(r, t, p)
 	case outcome == Refused:
-		f.refused(p)
+		f.refused(r.shown, p)
 	case status == http.StatusServiceUnavailable:
 		if !f.log.excused(r.began) {
 			f.log.Report("no-fault", "family %s: 503 while nothing is down: %s", f.ID, body)
@@ -244,22 +274,32 @@ func (f *Family) given(r *Request, t Tokens, p Party) {
 	}
 	f.tokens[t.Generation] = t.Refresh
 	delete(f.tokens, t.Generation-remembered)
-	f.newest = max(f.newest, t.Generation)
+	if t.Generation > f.newest {
+		f.newest, f.since = t.Generation, f.log.now()
+	}
 }
 
 // remembered is how many generations are kept.
 const remembered = 16
 
-func (f *Family) refused(p Party) {
+func (f *Family) refused(shown int64, p Party) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if p == Holder {
-		f.ended = true
+	if p != Holder {
+		return
 	}
+	if since := f.log.now().Sub(f.since); !f.ended && f.Overlaps && shown == f.newest-1 && since < f.log.overlap() {
+		f.log.Report("overlap", "family %s: generation %d was refused %v after it was rotated", f.ID, shown, since)
+	}
+	f.ended = true
 }
 
 // End notes that somebody was told that the family has ended.
-func (f *Family) End() { f.refused(Holder) }
+func (f *Family) End() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ended = true
+}
 
 // read reads an answer, which has to be about the family.
 func read(body []byte, family string) (Tokens, error) {

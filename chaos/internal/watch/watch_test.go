@@ -66,12 +66,25 @@ func TestAnswers(t *testing.T) {
 		"EndedLives":       {func(s scene) { s.refuse(1, watch.Holder); s.give(1, 2, "b") }, "ended-lives"},
 		"StrangerIsNobody": {func(s scene) { s.refuse(1, watch.Stranger); s.give(1, 2, "b") }, ""},
 		"Revoked":          {func(s scene) { s.End(); s.give(1, 2, "b") }, "ended-lives"},
-		"OtherFamily":      {func(s scene) { s.Shown(1).Answer(http.StatusOK, nil, answer("other", 2, "b"), watch.Holder) }, "answer"},
-		"Nonsense":         {func(s scene) { s.status(http.StatusOK, "{}") }, "answer"},
-		"ServerError":      {func(s scene) { s.status(http.StatusInternalServerError, "") }, "answer"},
-		"InvalidRequest":   {func(s scene) { s.status(http.StatusBadRequest, `{"error":"invalid_request"}`) }, "answer"},
-		"Nonce":            {func(s scene) { s.status(http.StatusBadRequest, `{"error":"use_dpop_nonce"}`) }, ""},
-		"Unavailable":      {func(s scene) { s.status(http.StatusServiceUnavailable, "") }, "no-fault"},
+		"OverlapKept":      {func(s scene) { s.Overlaps = true; s.give(1, 2, "b"); s.refuse(1, watch.Holder) }, "overlap"},
+		"OverlapOver": {func(s scene) {
+			s.Overlaps = true
+			s.give(1, 2, "b")
+			s.log.Now = func() time.Time { return time.Now().Add(29 * time.Second) }
+			s.refuse(1, watch.Holder)
+		}, ""},
+		"OverlapUnderWrongClocks": {func(s scene) {
+			s.Overlaps = true
+			s.log.Skewed(15 * time.Second)
+			s.give(1, 2, "b")
+			s.refuse(1, watch.Holder)
+		}, ""},
+		"OtherFamily":    {func(s scene) { s.Shown(1).Answer(http.StatusOK, nil, answer("other", 2, "b"), watch.Holder) }, "answer"},
+		"Nonsense":       {func(s scene) { s.status(http.StatusOK, "{}") }, "answer"},
+		"ServerError":    {func(s scene) { s.status(http.StatusInternalServerError, "") }, "answer"},
+		"InvalidRequest": {func(s scene) { s.status(http.StatusBadRequest, `{"error":"invalid_request"}`) }, "answer"},
+		"Nonce":          {func(s scene) { s.status(http.StatusBadRequest, `{"error":"use_dpop_nonce"}`) }, ""},
+		"Unavailable":    {func(s scene) { s.status(http.StatusServiceUnavailable, "") }, "no-fault"},
 		"UnavailableInTrouble": {func(s scene) {
 			defer s.log.Trouble()()
 			s.status(http.StatusServiceUnavailable, "")

@@ -42,8 +42,6 @@ const (
 	maxDelay = 5 * time.Second
 	// patience is how long a client waits for an answer.
 	patience = 3 * time.Second
-	// slack is by how much moments may differ that happen together.
-	slack = 500 * time.Millisecond
 )
 
 // ErrLost says that no answer came.
@@ -64,6 +62,8 @@ type Call struct {
 	// LateDouble says that a double may arrive some seconds later; else it
 	// arrives together with the request.
 	LateDouble bool
+	// Slack is how much later than it should anything may happen to it.
+	Slack time.Duration
 	// Sent is called when the request is sent, and what it returns with each
 	// answer that a server gave; may be nil.
 	Sent func() (seen func(Answer))
@@ -78,11 +78,11 @@ func (w *Wire) Send(ctx context.Context, r *rand.Rand, c *Call) (Answer, error) 
 		return roll < 0 && roll >= -perMille
 	}
 	if is(w.Losses.Requests) {
-		w.Clock.Sleep(patience, slack)
+		w.Clock.Sleep(patience, c.Slack)
 		return Answer{}, ErrLost
 	}
 	lost := is(w.Losses.Responses)
-	if is(w.Losses.Delays) && !w.Clock.Sleep(delay, slack) {
+	if is(w.Losses.Delays) && !w.Clock.Sleep(delay, c.Slack) {
 		return Answer{}, ErrLost
 	}
 	var a Answer
@@ -93,7 +93,7 @@ func (w *Wire) Send(ctx context.Context, r *rand.Rand, c *Call) (Answer, error) 
 	case c.LateDouble:
 		a, err = w.Deliver(ctx, first, c)
 		w.Clock.Go(func() {
-			if w.Clock.Sleep(late, slack) {
+			if w.Clock.Sleep(late, c.Slack) {
 				w.Deliver(ctx, other, c) //nolint:errcheck // nobody waits for its answer
 			}
 		})
@@ -104,7 +104,7 @@ func (w *Wire) Send(ctx context.Context, r *rand.Rand, c *Call) (Answer, error) 
 		)
 	}
 	if lost {
-		w.Clock.Sleep(patience, slack)
+		w.Clock.Sleep(patience, c.Slack)
 		return Answer{}, ErrLost
 	}
 	return a, err
