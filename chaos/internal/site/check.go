@@ -2,9 +2,7 @@ package site
 
 import (
 	"context"
-	"database/sql"
 	"slices"
-	"strings"
 
 	"github.com/fastbind/fastbind/chaos/internal/watch"
 	"github.com/fastbind/fastbind/internal/app"
@@ -28,6 +26,9 @@ func (s *Site) Check(ctx context.Context) {
 			}
 			return
 		}
+	}
+	if err := s.Inspect(ctx); err != nil && ctx.Err() == nil && !s.Log.Excused() {
+		s.Log.Report("harness", "inspect what is stored: %v", err)
 	}
 }
 
@@ -53,9 +54,26 @@ func (s *Site) compare(ctx context.Context, families []*watch.Family) error {
 	return nil
 }
 
-// Rows compares the number of families that are stored with those that were
-// begun: a family is one row, however often it rotates.
-func (s *Site) Rows(ctx context.Context) (stored, begun int, err error) {
+// Inspect looks for broken invariants in all that is stored, and compares the
+// number of families with those that were begun: a family is one row, however
+// often it rotates.
+func (s *Site) Inspect(ctx context.Context) error {
+	r, err := s.DB.Fsck(ctx, s.Clock.Now())
+	if err != nil {
+		return err
+	}
+	for _, f := range r.Findings {
+		s.Log.Report("fsck "+f.Check, "%s: %s", f.Row, f.Detail)
+	}
+	begun, err := s.begun(ctx)
+	if err == nil && r.Families != int64(begun) {
+		s.Log.Report("rows", "%d families are stored, and %d were begun", r.Families, begun)
+	}
+	return err
+}
+
+// begun returns how many of the families that were asked for there are.
+func (s *Site) begun(ctx context.Context) (n int, err error) {
 	s.mu.Lock()
 	all := slices.Clone(s.families)
 	s.mu.Unlock()
@@ -66,12 +84,11 @@ func (s *Site) Rows(ctx context.Context) (stored, begun int, err error) {
 		}
 		rows, err := s.DB.Families().Load(ctx, ids)
 		if err != nil {
-			return 0, 0, err
+			return 0, err
 		}
-		begun += len(rows)
+		n += len(rows)
 	}
-	stored, err = s.count(ctx)
-	return stored, begun, err
+	return n, nil
 }
 
 // Noticed reports whether somebody was told of a theft of the family: it has
@@ -83,19 +100,4 @@ func (s *Site) Noticed(ctx context.Context, f *watch.Family) (bool, error) {
 	}
 	events, err := s.DB.Events(ctx, app.EventQuery{Family: f.ID, Kind: kind, Limit: 1})
 	return len(events) > 0, err
-}
-
-// count returns how many families are stored.
-func (s *Site) count(ctx context.Context) (n int, err error) {
-	driver, source := "pgx", s.setup.Database
-	if s.postgres == nil {
-		driver, source = "sqlite", strings.TrimPrefix(source, "sqlite://")
-	}
-	db, err := sql.Open(driver, source)
-	if err != nil {
-		return 0, err
-	}
-	defer db.Close() //nolint:errcheck // it was only read
-	err = db.QueryRowContext(ctx, "select count(*) from family").Scan(&n)
-	return n, err
 }

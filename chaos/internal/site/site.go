@@ -33,6 +33,8 @@ type Options struct {
 	Nodes    int // server processes
 	Guards   int
 	Dir      string // for all files
+	// CheckEvery is after how many refreshes the whole state is looked at.
+	CheckEvery int64
 }
 
 // A Site is running servers. It is safe for concurrent use.
@@ -177,14 +179,11 @@ func (s *Site) moved(ahead time.Duration) {
 // quiet does what has to be done before time moves on.
 func (s *Site) quiet(ctx context.Context) {
 	s.report(ctx)
-	if n := s.Log.Refreshes.Load(); n-s.checked >= checkEvery {
+	if n := s.Log.Refreshes.Load(); n-s.checked >= s.options.CheckEvery {
 		s.checked = n
 		s.Check(ctx)
 	}
 }
-
-// checkEvery is after how many refreshes the whole state is looked at.
-const checkEvery = 4000
 
 // Kill kills a server process, waits, and starts it again.
 func (s *Site) Kill(ctx context.Context, number int, down time.Duration) error {
