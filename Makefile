@@ -24,7 +24,7 @@ GOLANGCI         := $(BIN)/golangci-lint-$(GOLANGCI_VERSION)
 
 .PHONY: help
 help: ## List the targets.
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 14
 
 .PHONY: build
 build: ## Build the server into ./fastbind.
@@ -58,6 +58,13 @@ chaos: ## Hold real servers to the contract while things break; SEED, REFRESHES,
 	mkdir -p .cache
 	$(GO) build -o .cache/chaos ./chaos
 	.cache/chaos -seed $(SEED) -refreshes $(REFRESHES) -engine $(ENGINE)
+
+.PHONY: chaos-faults
+chaos-faults: ## Put faults into the server, one at a time: the chaos run has to find each.
+	scripts/need.sh postgresql
+	mkdir -p .cache
+	$(GO) build -o .cache/chaos ./chaos
+	.cache/chaos -faults all -seed $(SEED) -refreshes $(REFRESHES)
 
 .PHONY: check
 check: format lint tidy generated vulnerable ## Check formatting, lint, modules and generated files.

@@ -20,7 +20,7 @@ func main() {
 	defer stop()
 	err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	switch {
-	case errors.Is(err, errBroken):
+	case errors.Is(err, errBroken), errors.Is(err, errUnfound):
 		os.Exit(1)
 	case err != nil:
 		fmt.Fprintln(os.Stderr, "chaos:", err)
@@ -41,8 +41,15 @@ func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) 
 	f.IntVar(&o.scenes, "scenes", 0, "thefts that are under way at once; 0: one for six honest clients")
 	f.StringVar(&o.engine, "engine", "both", "postgres, sqlite or both")
 	f.BoolVar(&o.keep, "keep", false, "keep the files, such as the logs of the servers")
+	faults := f.String("faults", "", "try the faults whose names contain this, or all")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	return o.run(ctx, out)
+	switch *faults {
+	case "":
+		return o.run(ctx, out)
+	case "all":
+		*faults = ""
+	}
+	return o.faults(ctx, out, *faults)
 }

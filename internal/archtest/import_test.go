@@ -135,10 +135,12 @@ var mayImport = map[string][]string{
 
 	// The chaos harness: real servers, held to the contract while things break.
 	"chaos": {
-		"chaos/internal/cast", "chaos/internal/clock", "chaos/internal/node", "chaos/internal/site", "chaos/internal/watch",
+		"chaos/internal/cast", "chaos/internal/clock", "chaos/internal/fault", "chaos/internal/node", "chaos/internal/site",
+		"chaos/internal/watch",
 	},
 	"chaos/internal/cast":  {"chaos/internal/site", "chaos/internal/watch"},
 	"chaos/internal/clock": {},
+	"chaos/internal/fault": {},
 	"chaos/internal/node":  {"internal/app", "internal/listen"},
 	"chaos/internal/site": {
 		"chaos/internal/clock", "chaos/internal/node", "chaos/internal/watch", "chaos/internal/wire", "guard", "oauth",

@@ -31,8 +31,9 @@ func (s scene) give(shown int64, generation int, token string) {
 	s.Shown(shown).Answer(http.StatusOK, nil, answer(id, generation, token), watch.Holder)
 }
 
-func (s scene) refuse(shown int64, p watch.Party) {
-	s.Shown(shown).Answer(http.StatusBadRequest, nil, []byte(`{"error":"invalid_grant"}`), p)
+// refuse refuses the token of generation 1.
+func (s scene) refuse(p watch.Party) {
+	s.Shown(1).Answer(http.StatusBadRequest, nil, []byte(`{"error":"invalid_grant"}`), p)
 }
 
 func (s scene) status(status int, body string) {
@@ -63,21 +64,21 @@ func TestAnswers(t *testing.T) {
 			s.Bound = true
 			s.Shown(1).Answer(http.StatusOK, nil, answer(id, 2, "b"), watch.Stranger)
 		}, "foreign-key"},
-		"EndedLives":       {func(s scene) { s.refuse(1, watch.Holder); s.give(1, 2, "b") }, "ended-lives"},
-		"StrangerIsNobody": {func(s scene) { s.refuse(1, watch.Stranger); s.give(1, 2, "b") }, ""},
+		"EndedLives":       {func(s scene) { s.refuse(watch.Holder); s.give(1, 2, "b") }, "ended-lives"},
+		"StrangerIsNobody": {func(s scene) { s.refuse(watch.Stranger); s.give(1, 2, "b") }, ""},
 		"Revoked":          {func(s scene) { s.End(); s.give(1, 2, "b") }, "ended-lives"},
-		"OverlapKept":      {func(s scene) { s.Overlaps = true; s.give(1, 2, "b"); s.refuse(1, watch.Holder) }, "overlap"},
+		"OverlapKept":      {func(s scene) { s.Overlaps = true; s.give(1, 2, "b"); s.refuse(watch.Holder) }, "overlap"},
 		"OverlapOver": {func(s scene) {
 			s.Overlaps = true
 			s.give(1, 2, "b")
 			s.log.Now = func() time.Time { return time.Now().Add(29 * time.Second) }
-			s.refuse(1, watch.Holder)
+			s.refuse(watch.Holder)
 		}, ""},
 		"OverlapUnderWrongClocks": {func(s scene) {
 			s.Overlaps = true
 			s.log.Skewed(15 * time.Second)
 			s.give(1, 2, "b")
-			s.refuse(1, watch.Holder)
+			s.refuse(watch.Holder)
 		}, ""},
 		"OtherFamily":    {func(s scene) { s.Shown(1).Answer(http.StatusOK, nil, answer("other", 2, "b"), watch.Holder) }, "answer"},
 		"Nonsense":       {func(s scene) { s.status(http.StatusOK, "{}") }, "answer"},
