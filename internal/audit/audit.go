@@ -60,6 +60,9 @@ const (
 
 // An Event is one security event. Unknown parts are left empty.
 type Event struct {
+	// Number is that of the record, which nobody chooses; 0 where it does not
+	// matter.
+	Number  int64
 	Time    time.Time
 	Kind    Kind
 	Reason  Reason

@@ -47,3 +47,15 @@ func (db *DB) Events(ctx context.Context, query EventQuery) ([]audit.Event, erro
 	}
 	return events, nil
 }
+
+// EventsAfter returns the events with numbers after one, oldest first, at most
+// limit. On PostgreSQL an event can become visible later than one with a higher
+// number: transactions commit in their own order.
+func (db *DB) EventsAfter(ctx context.Context, number int64, limit int) ([]audit.Event, error) {
+	events, err := engine.List(ctx, db.engine.Reader, engine.NumberedEvent,
+		"select number, "+engine.EventColumns+" from audit_event where number > $1 order by number limit $2", number, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read events: %w", err)
+	}
+	return events, nil
+}

@@ -29,7 +29,12 @@ type Options struct {
 	Poll time.Duration
 	// Now returns the time that [DB.Skew] compares with; nil means time.Now.
 	Now func() time.Time
+	// Watch is told what happens.
+	Watch Watch
 }
+
+// A Watch is told what happens in a database; none of its functions may block.
+type Watch = engine.Watch
 
 // A DB is an open database. It is safe for concurrent use.
 type DB struct {
@@ -45,7 +50,7 @@ type DB struct {
 // Open opens the database at url, "sqlite:///path/to/file" or "postgres://…". It
 // changes no schema; see [DB.Migrate]. Errors never hold a password.
 func Open(ctx context.Context, url string, o Options) (*DB, error) {
-	e, err := engine.Open(ctx, url, engine.Options{MaxConns: o.MaxConns, Poll: o.Poll, Now: o.Now})
+	e, err := engine.Open(ctx, url, engine.Options{MaxConns: o.MaxConns, Poll: o.Poll, Now: o.Now, Watch: o.Watch})
 	if err != nil {
 		return nil, err
 	}

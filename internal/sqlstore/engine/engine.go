@@ -27,6 +27,8 @@ type Options struct {
 	Poll time.Duration
 	// Now returns the time that [DB.Skew] compares with; nil means time.Now.
 	Now func() time.Time
+	// Watch is told what happens.
+	Watch Watch
 }
 
 // A DB is an open database. It is safe for concurrent use.
@@ -58,6 +60,7 @@ func Open(ctx context.Context, url string, o Options) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
+	db.Reader = watched{db.Reader, db}
 	return db, nil
 }
 

@@ -75,12 +75,12 @@ const maxTries = 5
 // it returns nil the transaction is durable. fn may run several times and must
 // set what it hands out anew each time.
 func (db *DB) Transact(ctx context.Context, fn func(ctx context.Context, q Querier) error) error {
-	return db.retry(ctx, func() error { return db.Dialect.transact(ctx, fn) })
+	return db.retry(ctx, func() error { return db.run(ctx, db.Dialect.transact, fn) })
 }
 
 // Write is [DB.Transact] for an fn that runs a single statement.
 func (db *DB) Write(ctx context.Context, fn func(ctx context.Context, q Querier) error) error {
-	return db.retry(ctx, func() error { return db.Dialect.write(ctx, fn) })
+	return db.retry(ctx, func() error { return db.run(ctx, db.Dialect.write, fn) })
 }
 
 func (db *DB) retry(ctx context.Context, fn func() error) error {

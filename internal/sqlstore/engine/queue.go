@@ -14,6 +14,7 @@ import (
 // as they are. Nobody is told anything, not even a refusal, before the commit.
 type queue struct {
 	conn  *sql.Conn
+	batch func(int)            // gets how many share a commit; may be nil
 	stmts map[string]*sql.Stmt // only the goroutine that runs batches uses it
 
 	mu      sync.Mutex
@@ -104,6 +105,9 @@ func (w *queue) commit(ctx context.Context, batch []*job) (err error) {
 		return fmt.Errorf("commit transaction: %w", err)
 	}
 	open = false
+	if w.batch != nil {
+		w.batch(len(batch))
+	}
 	return nil
 }
 

@@ -44,7 +44,7 @@ func (db *DB) openSQLite(ctx context.Context, path string) (err error) {
 	db.pool.SetMaxOpenConns(readers)
 	db.pool.SetMaxIdleConns(readers)
 	db.Reader = &prepared{pool: db.pool, stmts: make(map[string]*sql.Stmt)}
-	w := &queue{conn: conn, stmts: make(map[string]*sql.Stmt)}
+	w := &queue{conn: conn, batch: db.options.Watch.Batch, stmts: make(map[string]*sql.Stmt)}
 	db.Dialect = Dialect{
 		transact:  w.transact,
 		write:     w.transact,
