@@ -27,6 +27,9 @@ func (c *console) with(ctx context.Context, f func(*app.App) error) (err error) 
 		// development mode has none that is written down.
 		cfg.Issuer = "http://localhost"
 	}
+	if cfg.AuditLog == "stderr" {
+		cfg.AuditLog = "off" // standard error is for the person who types
+	}
 	log := slog.New(slog.NewTextHandler(c.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	a, err := app.Open(ctx, cfg, log, app.Options{NoMigration: true})
 	if err != nil {

@@ -19,6 +19,7 @@ import (
 type serve struct {
 	Dev         bool   `help:"Run with demo users and clients on a loopback address, without any configuration."`
 	Listen      string `placeholder:"ADDR" help:"Address to listen on; 127.0.0.1:8080 if nothing says otherwise."`
+	Metrics     string `name:"metrics-listen" placeholder:"ADDR" help:"Address of a listener for operators: /metrics and /connected. None if nothing says otherwise."`
 	NoMigration bool   `name:"no-migration" help:"Refuse to start if migrations are pending, instead of applying them."`
 }
 
@@ -48,7 +49,7 @@ func (s *serve) Run(ctx context.Context, c *console) (err error) {
 		cfg.Issuer = "http://" + ln.Addr().String()
 	}
 	log := logger(c.err, cfg)
-	a, err := app.Open(ctx, cfg, log, app.Options{NoMigration: s.NoMigration})
+	a, err := app.Open(ctx, cfg, log, app.Options{NoMigration: s.NoMigration, Stderr: c.err})
 	if err != nil {
 		return errors.Join(err, ln.Close())
 	}
@@ -57,6 +58,9 @@ func (s *serve) Run(ctx context.Context, c *console) (err error) {
 		Sites: []listen.Site{{Listener: ln, Handler: a.Handler(), Drain: a.Drain, Cert: cfg.TLSCert, Key: cfg.TLSKey}},
 		Jobs:  []func(context.Context) error{a.Run},
 		Log:   log,
+	}
+	if err := operate(ctx, srv, a); err != nil {
+		return errors.Join(err, ln.Close())
 	}
 	told := ready{Issuer: cfg.Issuer}
 	if s.Dev {
@@ -89,10 +93,32 @@ func (s *serve) configure(c *console) (app.Config, error) {
 	if s.Listen != "" {
 		cfg.Listen = s.Listen
 	}
+	if s.Metrics != "" {
+		cfg.MetricsListen = s.Metrics
+	}
+	if s.Dev && cfg.MetricsListen != "" {
+		if err := loopback(cfg.MetricsListen); err != nil {
+			return cfg, err
+		}
+	}
 	if s.Dev {
 		return cfg, loopback(cfg.Listen)
 	}
 	return cfg, cfg.Check()
+}
+
+// operate adds to srv the listener for operators, if there is to be one.
+func operate(ctx context.Context, srv *listen.Server, a *app.App) error {
+	if a.Config.MetricsListen == "" {
+		return nil
+	}
+	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", a.Config.MetricsListen)
+	if err != nil {
+		return fmt.Errorf("metrics_listen: %w", err)
+	}
+	srv.Sites = append(srv.Sites, listen.Site{Listener: ln, Handler: a.Operator(), Drain: func() {}})
+	srv.Log.LogAttrs(ctx, slog.LevelInfo, "metrics", slog.String("address", ln.Addr().String()))
+	return nil
 }
 
 // nearby reports whether a database is on this machine: a file, a local socket
@@ -114,7 +140,7 @@ func nearby(database string) bool {
 func loopback(address string) error {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return usageError{fmt.Sprintf("--listen: %v", err)}
+		return usageError{fmt.Sprintf("--listen and --metrics-listen: %v", err)}
 	}
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return usageError{fmt.Sprintf("--dev has well-known users and listens on loopback addresses only, not on %s", address)}

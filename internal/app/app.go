@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"time"
@@ -24,7 +25,6 @@ import (
 	"github.com/fastbind/fastbind/internal/opaque"
 	"github.com/fastbind/fastbind/internal/policy"
 	"github.com/fastbind/fastbind/internal/proof"
-	"github.com/fastbind/fastbind/internal/reach"
 	"github.com/fastbind/fastbind/internal/refresh"
 	"github.com/fastbind/fastbind/internal/revoke"
 	"github.com/fastbind/fastbind/internal/session"
@@ -56,8 +56,8 @@ type App struct {
 	auth    *client.Authenticator
 	sealer  web.Sealer
 	cookies web.Cookies
-	readers reach.Readers // of the revocation feed
-	floods  limit.Store   // per node: cheap
+	insight insight
+	floods  limit.Store // per node: cheap
 	stopped chan struct{}
 	reload  chan struct{} // the keys have changed; one waits at most
 	handler http.Handler
@@ -70,6 +70,9 @@ type Options struct {
 	// NoMigration leaves the schema as it is; the server refuses to start if
 	// migrations are pending.
 	NoMigration bool
+	// Stderr gets the audit log if the configuration says stderr; nil means
+	// os.Stderr.
+	Stderr io.Writer
 }
 
 // clientTTL is for how long a change of a client by another process may go
@@ -85,16 +88,20 @@ func Open(ctx context.Context, c Config, log *slog.Logger, o Options) (*App, err
 	if err != nil {
 		return nil, err
 	}
-	db, err := sqlstore.Open(ctx, c.Database(), sqlstore.Options{MaxConns: c.DatabaseConns, Now: o.Now})
-	if err != nil {
-		return nil, err
-	}
-	a := &App{Config: c, DB: db, log: log, now: o.Now, stopped: make(chan struct{}), reload: make(chan struct{}, 1)}
+	a := &App{Config: c, log: log, now: o.Now, stopped: make(chan struct{}), reload: make(chan struct{}, 1)}
 	if a.now == nil {
 		a.now = time.Now
 	}
-	a.readers.Now = a.now
+	a.look(o.Stderr)
+	db, err := sqlstore.Open(ctx, c.Database(), sqlstore.Options{MaxConns: c.DatabaseConns, Now: o.Now, Watch: a.watch()})
+	if err != nil {
+		return nil, err
+	}
+	a.DB = db
 	if err := a.prepare(ctx, o); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	if err := a.openTrail(ctx); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	a.Clients = &client.Cache{Store: db.Clients(), TTL: clientTTL, Now: o.Now}
@@ -108,7 +115,9 @@ func Open(ctx context.Context, c Config, log *slog.Logger, o Options) (*App, err
 		return nil, errors.Join(err, db.Close())
 	}
 	a.Revoke = &revoke.Core{Store: db.Revocations(), Families: a.Families, Log: log.With("component", "revoke"), Observe: a.observe, Now: o.Now}
-	a.rotator = &refresh.Rotator{Store: a.Families, Now: o.Now, Parallel: 1}
+	a.rotator = &refresh.Rotator{
+		Store: a.Families, Now: o.Now, Parallel: 1, Observe: a.insight.metrics.Refreshed, Batch: a.insight.metrics.Batch,
+	}
 	a.mint = &token.Mint{Issuer: c.Issuer, Signers: a.Keys, People: people{db.Accounts()}}
 	a.reader = &token.Reader{Issuer: c.Issuer, Keys: &verifyingKeys{ring: a.Keys}}
 	a.Attempts = &limit.Attempts{Store: db.Limits(), Now: o.Now}
@@ -191,7 +200,7 @@ func policyOf(name string) policy.Policy {
 
 // observe acts on what appears in the revocation feed, whoever wrote it.
 func (a *App) observe(e revoke.Entry) {
-	a.readers.Appeared(e.Number, time.UnixMilli(e.At))
+	a.insight.readers.Appeared(e.Number, time.UnixMilli(e.At))
 	switch e.Kind {
 	case revoke.Client:
 		a.Clients.Forget(e.Value)
@@ -221,6 +230,9 @@ func (a *App) Run(ctx context.Context) error {
 	g.Go(func() error { return a.Keys.Run(ctx) })
 	g.Go(func() error { return a.reloadKeys(ctx) })
 	g.Go(func() error { return a.sweep(ctx) })
+	if a.insight.trail != nil {
+		g.Go(func() error { return a.insight.trail.Run(ctx) })
+	}
 	g.Go(func() error { // an RSA key takes long to make: nobody should wait for it
 		if err := a.Keys.Ensure(ctx, jose.RS256); err != nil && ctx.Err() == nil {
 			a.log.LogAttrs(ctx, slog.LevelWarn, "RS256 key", slog.Any("err", err))
@@ -264,8 +276,12 @@ func (a *App) sweep(ctx context.Context) error {
 func (a *App) Sweep(ctx context.Context) error {
 	for ctx.Err() == nil {
 		n, err := a.DB.Sweep(ctx, a.now(), sweepBatch)
-		if err != nil || n == 0 {
+		if err != nil {
 			return err
+		}
+		if n == 0 {
+			a.insight.swept.Store(a.now().UnixNano())
+			return nil
 		}
 	}
 	return nil
@@ -285,8 +301,9 @@ func (a *App) watchClock(ctx context.Context) {
 // Drain ends the event streams, so that the HTTP server can shut down.
 func (a *App) Drain() { close(a.stopped) }
 
-// Close waits for refreshes that are under way and closes the database.
+// Close waits for refreshes that are under way, writes the rest of the audit log
+// and closes the database.
 func (a *App) Close() error {
 	a.rotator.Wait()
-	return a.DB.Close()
+	return errors.Join(a.closeTrail(), a.DB.Close())
 }

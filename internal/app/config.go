@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/fastbind/fastbind/internal/opaque"
@@ -42,6 +43,12 @@ type Config struct {
 	// nonce says how old its proof is, such as 10m, at most 24h; empty: 10m.
 	// Without a nonce it is one minute.
 	DPoPClockError string `toml:"dpop_clock_error" env:"FASTBIND_DPOP_CLOCK_ERROR"`
+	// MetricsListen is the address of the listener for operators, with metrics
+	// and who is connected; empty: there is none. It asks nobody who they are.
+	MetricsListen string `toml:"metrics_listen" env:"FASTBIND_METRICS_LISTEN"`
+	// AuditLog is where a copy of the security events goes, as lines of JSON:
+	// off, stderr, or the path of a file; empty: off.
+	AuditLog string `toml:"audit_log" env:"FASTBIND_AUDIT_LOG"`
 	// LogLevel is debug, info, warn or error; LogFormat is text or json.
 	LogLevel  string `toml:"log_level" env:"FASTBIND_LOG_LEVEL"`
 	LogFormat string `toml:"log_format" env:"FASTBIND_LOG_FORMAT"`
@@ -70,6 +77,12 @@ func (c *Config) Check() error {
 	}
 	if _, err := c.clockError(); err != nil {
 		return err
+	}
+	if to := c.AuditLog; to != "" && to != auditOff && to != auditStderr && !strings.ContainsRune(to, filepath.Separator) {
+		return fmt.Errorf("audit_log %q is none of off, stderr and the path of a file, such as /var/log/fastbind/audit.jsonl", to)
+	}
+	if _, _, err := net.SplitHostPort(c.MetricsListen); c.MetricsListen != "" && err != nil {
+		return fmt.Errorf("metrics_listen: %w", err)
 	}
 	_, err := c.proxies()
 	return err

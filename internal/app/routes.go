@@ -39,7 +39,9 @@ func (a *App) routes() (http.Handler, error) {
 	a.pages(mux)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	mux.HandleFunc("GET /readyz", a.ready)
-	edge := &web.Edge{Secure: a.cookies.Secure, Proxies: proxies, Log: a.log.With("component", "web")}
+	edge := &web.Edge{
+		Secure: a.cookies.Secure, Proxies: proxies, Log: a.log.With("component", "web"), Observe: a.request,
+	}
 	return edge.Wrap(mux), nil
 }
 
@@ -57,7 +59,7 @@ func (a *App) tokens(mux *http.ServeMux, call func(string, http.Handler)) {
 	log := a.log.With("component", "revoke")
 	call(revoke.RevokePath, &revoke.Handler{Core: a.Revoke, Auth: a.auth, Minter: a.minter, Reader: a.reader, Log: log})
 	mux.Handle(revoke.IntrospectPath, &revoke.Introspection{Core: a.Revoke, Auth: a.auth, Reader: a.reader, Log: log})
-	mux.Handle(revoke.FeedPath, &revoke.Feed{Core: a.Revoke, Auth: a.auth, Log: log, Readers: &a.readers, Done: a.stopped})
+	mux.Handle(revoke.FeedPath, &revoke.Feed{Core: a.Revoke, Auth: a.auth, Log: log, Readers: &a.insight.readers, Done: a.stopped})
 	mux.Handle(revoke.UsePath, &revoke.Uses{Core: a.Revoke, Auth: a.auth, Log: log})
 }
 

@@ -176,17 +176,24 @@ func (w *statusWatch) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // JWTs, private keys.
 var secretForms = regexp.MustCompile(`fb[a-z]_[0-9A-Za-z]{24,}|eyJ[0-9A-Za-z_-]{10,}\.[0-9A-Za-z_-]{10,}|PRIVATE KEY`)
 
-func (s *Server) checkLog() {
-	log := s.log.String()
-	if m := secretForms.FindString(log); m != "" {
-		s.t.Errorf("a secret is in the log: %.12s…", m)
+// HoldsNoSecret fails the test if there is a secret in a text, which is called
+// what.
+func (s *Server) HoldsNoSecret(what, text string) {
+	s.t.Helper()
+	if m := secretForms.FindString(text); m != "" {
+		s.t.Errorf("a secret is in the %s: %.12s…", what, m)
 	}
 	s.secrets.Range(func(k, _ any) bool {
-		if v, ok := k.(string); ok && strings.Contains(log, v) {
-			s.t.Errorf("a secret that a test named is in the log")
+		if v, ok := k.(string); ok && strings.Contains(text, v) {
+			s.t.Errorf("a secret that a test named is in the %s", what)
 		}
 		return true
 	})
+}
+
+func (s *Server) checkLog() {
+	log := s.log.String()
+	s.HoldsNoSecret("log", log)
 	for line := range strings.Lines(log) {
 		if strings.Contains(line, "msg=panic") || !s.faults.Load() && strings.Contains(line, "level=ERROR") {
 			s.t.Errorf("in the log: %s", line)

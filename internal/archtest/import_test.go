@@ -27,6 +27,7 @@ var mayImport = map[string][]string{
 	"internal/limit":         {"internal/opaque"},
 	"internal/reach":         {},
 	"internal/proof":         {"oauth", "dpop", "internal/audit", "internal/limit", "internal/opaque"},
+	"internal/trail":         {"internal/audit"},
 	"internal/web":           {"oauth", "internal/opaque"},
 	"internal/page":          {"internal/page/part"},
 	"internal/page/part":     {},
@@ -41,6 +42,7 @@ var mayImport = map[string][]string{
 	// Domain: credentials.
 	"internal/refresh": {"internal/audit", "internal/opaque", "internal/policy"},
 	"internal/code":    {"internal/opaque", "internal/refresh"},
+	"internal/metric":  {"internal/audit", "internal/refresh"},
 	"internal/token":   {"oauth", "internal/jose", "internal/opaque", "internal/proof", "internal/web"},
 	"internal/revoke": {
 		"oauth", "internal/audit", "internal/client", "internal/policy", "internal/reach", "internal/refresh",
@@ -82,9 +84,10 @@ var mayImport = map[string][]string{
 
 	// Wiring.
 	"internal/app": {
-		"oauth", "dpop", "internal/account", "internal/authorize", "internal/client", "internal/grant", "internal/jose",
-		"internal/keys", "internal/limit", "internal/login", "internal/opaque", "internal/page", "internal/policy",
-		"internal/proof", "internal/reach", "internal/refresh", "internal/revoke", "internal/session", "internal/sqlstore", "internal/token", "internal/web",
+		"oauth", "dpop", "internal/account", "internal/audit", "internal/authorize", "internal/client", "internal/grant",
+		"internal/jose", "internal/keys", "internal/limit", "internal/login", "internal/metric", "internal/opaque",
+		"internal/page", "internal/policy", "internal/proof", "internal/reach", "internal/refresh", "internal/revoke",
+		"internal/session", "internal/sqlstore", "internal/token", "internal/trail", "internal/web",
 	},
 	"": {"internal/app"}, // package fastbind
 

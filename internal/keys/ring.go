@@ -158,6 +158,19 @@ func (r *Ring) KeySet() jose.KeySet {
 	return jose.KeySet{}
 }
 
+// Ages returns how old the keys are that sign, by algorithm.
+func (r *Ring) Ages() map[string]time.Duration {
+	v := r.view.Load()
+	if v == nil {
+		return nil
+	}
+	ages := make(map[string]time.Duration, len(v.signing))
+	for alg, kid := range v.signing {
+		ages[string(alg)] = max(0, r.now().Sub(v.keys[kid].record.Created))
+	}
+	return ages
+}
+
 // Rotate publishes a new key for each of the algorithms, or for all that are in
 // use if none is named; it will sign after [Lifetimes.PublishFor]. An algorithm
 // whose next key is already published is left as it is, so any number of

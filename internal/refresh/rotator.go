@@ -21,6 +21,10 @@ type Rotator struct {
 	Timeout time.Duration
 	// Parallel is the number of batches that may be under way at once; 0 means 1.
 	Parallel int
+	// Observe gets each verdict that was handed out, and Batch how many
+	// requests shared a load and a swap. Neither may block; both may be nil.
+	Observe func(Verdict)
+	Batch   func(int)
 
 	mu      sync.Mutex
 	pending []*request
@@ -71,6 +75,9 @@ func (r *Rotator) Rotate(ctx context.Context, id FamilyID, rules Rules, s Shown)
 	r.enqueue(context.WithoutCancel(ctx), q)
 	select {
 	case <-q.done:
+		if q.err == nil && r.Observe != nil {
+			r.Observe(q.Verdict)
+		}
 		return q.Result, q.err
 	case <-ctx.Done():
 		q.gone.Store(true)
@@ -136,6 +143,9 @@ func (r *Rotator) work(ctx context.Context, batch []*request) (again []*request)
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 
+	if r.Batch != nil {
+		r.Batch(len(batch))
+	}
 	families, err := r.load(ctx, batch)
 	if err != nil {
 		fail(batch, err)

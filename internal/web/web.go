@@ -31,6 +31,9 @@ type Edge struct {
 	// default.
 	Proxies []netip.Prefix
 	Log     *slog.Logger
+	// Observe gets the pattern of the route of each request that was answered,
+	// the status (0: nothing was), and how long it took; nil: nobody does.
+	Observe func(pattern string, status int, took time.Duration)
 }
 
 // Wrap returns a handler that gives each request an ID and the address it came
@@ -62,9 +65,13 @@ func (e *Edge) Wrap(next http.Handler) http.Handler {
 				}
 				oauth.WriteError(rec, &oauth.Error{Code: oauth.ServerError})
 			}
+			took := time.Since(started)
 			e.Log.LogAttrs(r.Context(), slog.LevelInfo, "request",
 				slog.String("request_id", id), slog.String("method", r.Method), slog.String("route", r.Pattern),
-				slog.Int("status", rec.status), slog.Duration("took", time.Since(started)), slog.String("network", info.network))
+				slog.Int("status", rec.status), slog.Duration("took", took), slog.String("network", info.network))
+			if e.Observe != nil {
+				e.Observe(r.Pattern, rec.status, took)
+			}
 		}()
 		if r.Header.Get("Content-Encoding") != "" { // nothing here reads compressed bodies
 			oauth.WriteError(rec, &oauth.Error{Code: oauth.InvalidRequest, Status: http.StatusUnsupportedMediaType})
