@@ -111,9 +111,10 @@ vulnerable: $(BIN)/govulncheck ## Look for known vulnerabilities, if their datab
 	scripts/vulnerable.sh $(BIN)/govulncheck
 
 .PHONY: bench
-bench: ## Run the benchmarks that the README quotes, into bench/result.txt.
+bench: ## Run the benchmarks that the README quotes, and write their figures.
 	scripts/need.sh postgresql
-	FASTBIND_TEST_POSTGRES=1 $(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) -count $(COUNT) -timeout 60m ./bench ./guard | tee bench/result.txt
+	BENCHTIME=$(BENCHTIME) COUNT=$(COUNT) scripts/bench.sh | tee bench/result.txt
+	$(GO) run ./bench/report
 
 .PHONY: load
 load: ## Refresh LOAD times with 64 at once, through pools of 1 and of 60 connections.

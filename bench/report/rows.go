@@ -1,0 +1,136 @@
+package main
+
+import "slices"
+
+// A row is something that is measured, and what it has to reach.
+type row struct {
+	name string
+	of   source
+	as   string // unit that the figure is shown in; empty: that of the source
+
+	// Floor was measured in the same run: what nobody can do without. Paired is
+	// the benchmark's own ratio to it, of turns close together; none: the ratio
+	// is made of the two.
+	floor     source
+	floorName string
+	paired    source
+	// Peer is what the best of others reached on a machine of the same kind,
+	// in another run; 0: no figure.
+	peer     float64
+	peerName string
+
+	bar bar
+}
+
+// A source is a benchmark, without "Benchmark", and one of its units.
+type source struct{ benchmark, unit string }
+
+// A bar is what a row has to reach: its value, or its ratio to the floor or
+// peer. The zero value is none.
+type bar struct {
+	rule  rule
+	limit float64
+	ratio bool
+}
+
+// A rule says how a value is compared with a limit.
+type rule string
+
+const (
+	atMost  rule = "≤"
+	atLeast rule = "≥"
+	exactly rule = "="
+)
+
+const (
+	swap   = "bare durable compare-and-swap"
+	signed = "bare ES256 signature, all processors"
+	proved = "bare check of the signature"
+)
+
+// rows returns the table: what the promise of speed is made of.
+func rows() []row {
+	return slices.Concat(guardRows(), refreshRows(), tokenRows(), processRows())
+}
+
+func guardRows() []row {
+	all := []row{
+		{
+			name: "guard: token seen before, 1,000,000 revocations loaded", of: source{"Seen/OneToken", "ns/op"}, as: "ns",
+			floor: source{"Seen/Floor", "ns/op"}, floorName: "bare cache, 10,000 tokens in turn", bar: bar{rule: atMost, limit: 300},
+		},
+		{name: "guard: token seen before, allocations", of: source{"Seen/OneToken", "allocs/op"}, bar: bar{rule: exactly}},
+	}
+	for _, alg := range []string{"ES256", "EdDSA"} {
+		all = append(all, row{
+			name: "guard: token new, " + alg, of: source{"New/" + alg + "/Token", "ns/op"}, as: "ns",
+			floor: source{"New/" + alg + "/Bare", "ns/op"}, floorName: proved,
+			paired: source{"New/" + alg + "/Ratio", "x-bare"}, bar: bar{rule: atMost, limit: 1.08, ratio: true},
+		})
+	}
+	return all
+}
+
+func refreshRows() []row {
+	const pg, lite = "Refresh/PostgreSQL/64", "Refresh/SQLite/64"
+	return []row{
+		{
+			name: "refresh, PostgreSQL, 64 at once", of: source{pg, "op/s"}, as: "/s",
+			floor: source{"BareSwap/PostgreSQL/64", "op/s"}, floorName: swap, paired: source{pg, "x-bare"},
+			bar: bar{rule: atLeast, limit: 0.5, ratio: true},
+		},
+		{
+			name: "refresh, PostgreSQL, against the fastest other", of: source{pg, "op/s"}, as: "/s",
+			peer: 362, peerName: "supabase/auth, tuned", bar: bar{rule: atLeast, limit: 10, ratio: true},
+		},
+		{
+			name: "refresh, processor time of server and PostgreSQL", of: source{pg, "cpu-ms/op"}, as: "ms",
+			floor: source{"BareSwap/PostgreSQL/64", "cpu-ms/op"}, floorName: swap + ", with its driver", bar: bar{rule: atMost, limit: 0.35},
+		},
+		{
+			name: "refresh, SQLite, 64 at once", of: source{lite, "op/s"}, as: "/s",
+			floor: source{pg, "op/s"}, floorName: "refresh, PostgreSQL", bar: bar{rule: atLeast, limit: 1, ratio: true},
+		},
+		{name: "refresh, SQLite, 64 at once, p99", of: source{lite, "p99-ms"}, as: "ms", bar: bar{rule: atMost, limit: 50}},
+		{name: "refresh, PostgreSQL, write-ahead log", of: source{"Work", "wal-bytes/op"}, as: "bytes", bar: bar{rule: atMost, limit: 400}},
+		{name: "refresh, PostgreSQL, rows left behind", of: source{"Work", "rows-left/op"}, as: "rows", bar: bar{rule: exactly}},
+		{
+			name: "families stored after 1,000,000 refreshes of 1,000, PostgreSQL", of: source{"Rows/PostgreSQL", "families"}, as: "rows",
+			bar: bar{rule: exactly, limit: 1000},
+		},
+	}
+}
+
+func tokenRows() []row {
+	const credentials, introspection = "Credentials/PostgreSQL", "Introspection/PostgreSQL"
+	return []row{
+		{
+			name: "client credentials, 64 at once", of: source{credentials, "op/s"}, as: "/s",
+			floor: source{credentials, "floor-op/s"}, floorName: signed, paired: source{credentials, "x-floor"},
+		},
+		{
+			name: "client credentials, against Ory Hydra", of: source{credentials, "op/s"}, as: "/s",
+			peer: 812, peerName: "Ory Hydra, tuned", bar: bar{rule: atLeast, limit: 12, ratio: true},
+		},
+		{
+			name: "client credentials, against node-oidc-provider", of: source{credentials, "op/s"}, as: "/s",
+			peer: 2340, peerName: "node-oidc-provider, in memory", bar: bar{rule: atLeast, limit: 4, ratio: true},
+		},
+		{
+			name: "introspection, 64 at once", of: source{introspection, "op/s"}, as: "/s",
+			floor: source{introspection, "floor-op/s"}, floorName: proved + ", all processors", paired: source{introspection, "x-floor"},
+		},
+		{
+			name: "introspection, against Ory Hydra", of: source{introspection, "op/s"}, as: "/s",
+			peer: 823, peerName: "Ory Hydra, tuned", bar: bar{rule: atLeast, limit: 10, ratio: true},
+		},
+	}
+}
+
+func processRows() []row {
+	return []row{
+		{name: "ready after the start", of: source{"Start", "ready-ms"}, as: "ms", bar: bar{rule: atMost, limit: 100}},
+		{name: "memory when idle", of: source{"Start", "idle-MB"}, as: "MB", bar: bar{rule: atMost, limit: 30}},
+		{name: "binary", of: source{"Start", "binary-MB"}, as: "MB", bar: bar{rule: atMost, limit: 45}},
+	}
+}
