@@ -41,6 +41,8 @@ func TestNodeLibraries(t *testing.T) {
 	for _, script := range []string{"openid-client", "oauth4webapi"} {
 		for _, client := range []string{"demo-spa", "demo-web"} {
 			t.Run(script+"/"+client, func(t *testing.T) { runScript(t, s, script, client) })
+			// The server demands a nonce with each proof, and so does the demo API.
+			t.Run(script+"/"+client+"/dpop", func(t *testing.T) { runScript(t, s, script, client, "dpop") })
 		}
 	}
 }
@@ -51,14 +53,14 @@ var steps = []string{
 	"introspection", "revocation", "end session", "signed out",
 }
 
-func runScript(t *testing.T, s *server, script, client string) {
+func runScript(t *testing.T, s *server, script string, args ...string) {
 	in, err := json.Marshal(s.ready)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "node", script+".mjs", client)
+	cmd := exec.CommandContext(ctx, "node", append([]string{script + ".mjs"}, args...)...)
 	cmd.Dir = npmFolder
 	cmd.Stdin = bytes.NewReader(in)
 	out, err := cmd.CombinedOutput()

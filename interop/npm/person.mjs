@@ -141,10 +141,10 @@ function unescape(text) {
 }
 
 // gone waits until the API refuses a token, and returns how many milliseconds
-// after from that was.
-export async function gone(access, from) {
+// after from that was. Ask makes a request and returns the status.
+export async function gone(ask, from) {
   for (;;) {
-    const { status } = await fetch(`${server.api}/me`, { headers: { authorization: `Bearer ${access}` } })
+    const status = await ask()
     const after = performance.now() - from
     if (status === 401) return after
     check(after < 10_000, `the API answers ${status} after ${after} ms`)
