@@ -22,6 +22,12 @@ const (
 	jwksPath     = "/jwks"
 )
 
+// ProofURLs returns the addresses for which clients make proofs of possession, as
+// the htu of a proof has to name them.
+func (c *Config) ProofURLs() []string {
+	return []string{c.Issuer + grant.Path, c.Issuer + authorize.PushPath, c.Issuer + userinfoPath}
+}
+
 // metadata is what the server says of itself (RFC 8414, section 2; OpenID
 // Connect Discovery, section 3).
 func metadata(issuer string) oauth.Metadata {

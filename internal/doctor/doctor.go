@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/fastbind/fastbind/internal/app"
@@ -76,6 +77,7 @@ func Examine(ctx context.Context, cfg app.Config) []Finding {
 	}
 	cookies(f, issuer)
 	edge(f, cfg, issuer)
+	f.ok("proofs", "the htu of a DPoP proof is %s", strings.Join(cfg.ProofURLs(), ", "))
 	served := discovery(ctx, f, cfg)
 	port(ctx, f, cfg, served)
 	return *f
