@@ -35,7 +35,7 @@ const (
 // it shows is that a proof is not older than itself (RFC 9449, section 8). It is
 // made by [NewNonces] and safe for concurrent use.
 type Nonces struct {
-	macs    sync.Pool // of *mac
+	macs    []*sync.Pool // of *mac, one for each secret, the one that issues first
 	newest  atomic.Pointer[issued]
 	retired atomic.Int64 // nonces up to this stamp are not accepted
 }
@@ -52,16 +52,20 @@ type mac struct {
 	sum [sha256.Size]byte
 }
 
-// NewNonces returns the nonces under a secret of at least 16 bytes.
-func NewNonces(secret []byte) (*Nonces, error) {
-	if len(secret) < minSecret {
-		return nil, errors.New("dpop: the secret of nonces is too short")
-	}
-	key := hmac.New(sha256.New, secret)
-	key.Write([]byte("dpop nonce")) // it is for nothing else
-	derived := key.Sum(nil)
+// NewNonces returns the nonces under a secret of at least 16 bytes. Those under an
+// older secret are accepted as well, so that the secret can be changed while
+// servers with the one and the other are at work.
+func NewNonces(secret []byte, older ...[]byte) (*Nonces, error) {
 	n := &Nonces{}
-	n.macs.New = func() any { return &mac{Hash: hmac.New(sha256.New, derived)} }
+	for _, s := range append([][]byte{secret}, older...) {
+		if len(s) < minSecret {
+			return nil, errors.New("dpop: a secret of nonces is too short")
+		}
+		key := hmac.New(sha256.New, s)
+		key.Write([]byte("dpop nonce")) // it is for nothing else
+		derived := key.Sum(nil)
+		n.macs = append(n.macs, &sync.Pool{New: func() any { return &mac{Hash: hmac.New(sha256.New, derived)} }})
+	}
 	return n, nil
 }
 
@@ -74,8 +78,8 @@ func (n *Nonces) Issue(now time.Time) string {
 		stamp >= last.stamp && stamp-last.stamp < nonceAge.Milliseconds() {
 		return last.text
 	}
-	m := n.macs.Get().(*mac)
-	defer n.macs.Put(m)
+	m := n.macs[0].Get().(*mac)
+	defer n.macs[0].Put(m)
 	var b [8]byte
 	binary.BigEndian.PutUint64(b[:], uint64(stamp))
 	copy(m.in[:], b[8-stampSize:])
@@ -92,6 +96,19 @@ func (m *mac) compute() []byte {
 	return m.Sum(m.sum[:0])[:macSize]
 }
 
+// read returns the stamp of a nonce, and whether the MAC is the right one.
+func (m *mac) read(nonce string) (int64, bool) {
+	if got, err := base64.RawURLEncoding.Decode(m.in[:], []byte(nonce)); err != nil || got != nonceSize {
+		return 0, false
+	}
+	if subtle.ConstantTimeCompare(m.compute(), m.in[stampSize:]) != 1 {
+		return 0, false
+	}
+	var b [8]byte
+	copy(b[8-stampSize:], m.in[:])
+	return int64(binary.BigEndian.Uint64(b[:])), true
+}
+
 // Valid reports whether nonce is accepted at now.
 func (n *Nonces) Valid(nonce string, now time.Time) bool {
 	_, ok := n.issued(nonce, now)
@@ -103,17 +120,15 @@ func (n *Nonces) issued(nonce string, now time.Time) (time.Time, bool) {
 	if len(nonce) != nonceText {
 		return time.Time{}, false
 	}
-	m := n.macs.Get().(*mac)
-	defer n.macs.Put(m)
-	if got, err := base64.RawURLEncoding.Decode(m.in[:], []byte(nonce)); err != nil || got != nonceSize {
+	stamp, ok := int64(0), false
+	for i := 0; i < len(n.macs) && !ok; i++ {
+		m := n.macs[i].Get().(*mac)
+		stamp, ok = m.read(nonce)
+		n.macs[i].Put(m)
+	}
+	if !ok {
 		return time.Time{}, false
 	}
-	if subtle.ConstantTimeCompare(m.compute(), m.in[stampSize:]) != 1 {
-		return time.Time{}, false
-	}
-	var b [8]byte
-	copy(b[8-stampSize:], m.in[:])
-	stamp := int64(binary.BigEndian.Uint64(b[:]))
 	at := time.UnixMilli(stamp).UTC()
 	return at, stamp > n.retired.Load() && !now.After(at.Add(NonceLife)) && !at.After(now.Add(ClockDifference))
 }

@@ -101,3 +101,27 @@ func TestN119UntilOfAProof(t *testing.T) {
 		}
 	}
 }
+
+// TestNonceSecretIsChanged: while the secret is being changed, servers that know
+// the new one accept the nonces of those that do not.
+func TestNonceSecretIsChanged(t *testing.T) {
+	t.Parallel()
+	newer, older := []byte("a new secret of servers"), []byte("the secret until now...")
+	before, err := dpop.NewNonces(older)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := dpop.NewNonces(newer, older)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !after.Valid(before.Issue(noon), noon) {
+		t.Error("a nonce under the older secret is refused")
+	}
+	if n := after.Issue(noon); !after.Valid(n, noon) || before.Valid(n, noon) {
+		t.Error("a nonce is not issued under the newer secret")
+	}
+	if _, err := dpop.NewNonces(newer, older[:15]); err == nil {
+		t.Error("a short older secret is taken")
+	}
+}

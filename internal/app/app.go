@@ -141,8 +141,11 @@ func (a *App) checker(secrets opaque.Secrets) (*proof.Checker, error) {
 	if err != nil {
 		return nil, err
 	}
-	secret := secrets.Keys(proof.NoncePurpose).MAC(nil)
-	nonces, err := dpop.NewNonces(secret[:])
+	var each [][]byte // newest first
+	for _, tag := range secrets.Keys(proof.NoncePurpose).MACs(nil) {
+		each = append(each, tag[:])
+	}
+	nonces, err := dpop.NewNonces(each[0], each[1:]...)
 	if err != nil {
 		return nil, err
 	}

@@ -127,6 +127,15 @@ const MACLen = 24
 // MAC returns the authenticator of msg under the newest key: 192 bits.
 func (k Keys) MAC(msg []byte) [MACLen]byte { return mac(k.set()[0].mac, msg) }
 
+// MACs returns the authenticators of msg under each of the keys, newest first.
+func (k Keys) MACs(msg []byte) [][MACLen]byte {
+	tags := make([][MACLen]byte, 0, k.len())
+	for _, d := range k.set() {
+		tags = append(tags, mac(d.mac, msg))
+	}
+	return tags
+}
+
 // VerifyMAC reports whether tag authenticates msg under any of the keys, in
 // time that does not depend on where they differ.
 func (k Keys) VerifyMAC(msg, tag []byte) bool {

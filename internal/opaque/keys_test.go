@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -194,5 +195,20 @@ func TestSecretsDoNotPrint(t *testing.T) {
 	}
 	if got := fmt.Sprintf("%v|%+v|%#v|%s", k, k, k, k); got != "2 keys|2 keys|2 keys|2 keys" {
 		t.Errorf("prints as %s", got)
+	}
+}
+
+// TestMACs: there is one of each key, the newest first.
+func TestMACs(t *testing.T) {
+	t.Parallel()
+	older, newer := opaque.NewSecrets(), opaque.NewSecrets()
+	both, err := opaque.ParseSecrets(newer.Reveal() + older.Reveal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	msg := []byte("message")
+	want := [][opaque.MACLen]byte{newer.Keys("a").MAC(msg), older.Keys("a").MAC(msg)}
+	if got := both.Keys("a").MACs(msg); !slices.Equal(got, want) {
+		t.Errorf("MACs = %x, want %x", got, want)
 	}
 }
