@@ -78,3 +78,55 @@ func TestRedirectURIWithoutPKCE(t *testing.T) {
 		want(t, w.Post("/token", form, c.Header()), tt.status, tt.code)
 	}
 }
+
+// TestD03KeptRefreshToken: the refresh token of a confidential client that shows
+// proofs stays the same where its policy says so, and only then. RFC 9449,
+// section 5.
+func TestD03KeptRefreshToken(t *testing.T) {
+	t.Parallel()
+	w := open(t, apptest.Options{})
+	p := apptest.NewProver(t)
+	p.Heard(w.Do(http.MethodGet, "/userinfo", nil, nil))
+	h := &grant.Handler{
+		Auth: &client.Authenticator{Store: w.App.Clients, Throttle: &limit.Memory{}}, Codes: w.App.DB.Codes(),
+		Minter: refresh.Minter{Keys: opaque.NewSecrets().Keys(refresh.KeyPurpose)}, Rotator: &refresh.Rotator{Store: w.App.Families},
+		Mint: &token.Mint{Issuer: w.Issuer, Signers: w.App.Keys}, Revoke: w.App.Revoke, Proofs: w.App.Proofs,
+		Policy: func(string) policy.Policy { k := policy.Presets()[0]; k.Refresh = policy.Keep; return k },
+		Log:    slog.New(slog.DiscardHandler),
+	}
+	ask := func(c apptest.App, form url.Values, shows bool) apptest.Answer {
+		t.Helper()
+		if c.Secret == "" {
+			form.Set("client_id", c.ID)
+		}
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, grant.Path, strings.NewReader(form.Encode()))
+		r.Header = c.Header()
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		if shows {
+			r.Header.Set("DPoP", w.Proof(p, apptest.Call{Method: http.MethodPost, Path: grant.Path}))
+		}
+		a := httptest.NewRecorder()
+		h.ServeHTTP(a, r)
+		return apptest.Answer{Status: a.Code, Body: a.Body.String(), URL: r.URL}
+	}
+	for name, tt := range map[string]struct {
+		app         apptest.App
+		shows, kept bool
+	}{"Confidential": {w.web, true, true}, "ConfidentialWithoutProof": {w.web, false, false}, "Public": {w.spa, true, false}} {
+		code, verifier := w.code(t, tt.app)
+		a := ask(tt.app, url.Values{"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {tt.app.Redirect}, "code_verifier": {verifier}}, tt.shows)
+		if a.Status != http.StatusOK {
+			t.Fatalf("%s: %d %s", name, a.Status, a.Body)
+		}
+		first, _ := a.JSON(t)["refresh_token"].(string) //nolint:errcheck // the status says that it is there
+		for range 3 {
+			a = ask(tt.app, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {first}}, tt.shows)
+			if got := a.JSON(t)["refresh_token"]; a.Status != http.StatusOK || (got == first) != tt.kept {
+				t.Fatalf("%s: %d with the same token: %v, want %v", name, a.Status, got == first, tt.kept)
+			}
+			if !tt.kept {
+				break
+			}
+		}
+	}
+}
