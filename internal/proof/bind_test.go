@@ -11,6 +11,7 @@ import (
 	"github.com/fastbind/fastbind/internal/apptest"
 	"github.com/fastbind/fastbind/internal/audit"
 	"github.com/fastbind/fastbind/internal/client"
+	"github.com/fastbind/fastbind/internal/revoke"
 )
 
 // TestAskD1NonceRoundTripConsumesNothing: who is asked for a nonce comes again
@@ -299,4 +300,21 @@ func TestN43ReplayedCodeOfABoundFamily(t *testing.T) {
 	want(t, "second", w.Token(w.spa, redeem, w.spa.Header()), 400, "invalid_grant")
 	token, _ := a.JSON(t)["refresh_token"].(string) //nolint:errcheck // the status says that it is there
 	want(t, "what it yielded", w.Refresh(w.spa, token, ""), 400, "invalid_grant")
+}
+
+// TestDeviceKeyIsRevoked: what is bound to a key that was revoked does not count
+// any more, and the rest does.
+func TestDeviceKeyIsRevoked(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, o apptest.Options) {
+		w := open(t, o)
+		lost := w.Browser().Tokens(w.spa, "ada")
+		other := w.Browser().Tokens(w.web, "ada")
+		key := w.spa.Prover.Key.Thumbprint()
+		if _, err := w.App.Revoke.End(t.Context(), revoke.Order{Kind: revoke.Device, Value: key, Reason: audit.KeyRevoked}); err != nil {
+			t.Fatal(err)
+		}
+		want(t, "the lost key", w.Prove(w.spa.Prover, userinfo(lost.Access)), 401, "invalid_token")
+		want(t, "another key", w.Prove(w.web.Prover, userinfo(other.Access)), 200, "")
+	})
 }

@@ -259,7 +259,7 @@ func (c *Core) extend(fresh []Entry, lines []line, newest int64) {
 func (c *Core) Standing(ctx context.Context, t token.Claims, now time.Time) (bool, error) {
 	ok, err := c.Store.Counts(ctx, Question{
 		Token: t.ID, Family: t.Family, Session: t.Session, Subject: t.Subject,
-		Client: t.Client, Key: t.KeyID, Issued: t.Issued,
+		Client: t.Client, Key: t.KeyID, Device: t.Thumbprint, Issued: t.Issued,
 	}, now)
 	if err != nil {
 		return false, fmt.Errorf("ask whether the token counts: %w", err)

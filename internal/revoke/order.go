@@ -75,8 +75,11 @@ type Ended struct {
 
 // A Question asks whether a token that verifies still counts.
 type Question struct {
-	Token, Family, Session, Subject, Client, Key string
-	Issued                                       time.Time
+	Token, Family, Session, Subject, Client string
+
+	Key    string // kid of the key that signed it
+	Device string // thumbprint of the key that it is bound to
+	Issued time.Time
 }
 
 // Store is the memory of the package.

@@ -229,8 +229,8 @@ func countsNamed(t *testing.T, s Stores) {
 			revoke.Question{Client: "c", Issued: epoch},
 			revoke.Question{Client: "d", Issued: epoch},
 		},
-		{"Device", revoke.Order{Kind: revoke.Device, Value: "k"}, revoke.Question{Key: "k"}, revoke.Question{Key: "l", Token: "k"}},
-		{"Key", revoke.Order{Kind: revoke.Key, Value: "kid"}, revoke.Question{Key: "kid"}, revoke.Question{Subject: "kid"}},
+		{"Device", revoke.Order{Kind: revoke.Device, Value: "k"}, revoke.Question{Device: "k"}, revoke.Question{Device: "l", Key: "k"}},
+		{"Key", revoke.Order{Kind: revoke.Key, Value: "kid"}, revoke.Question{Key: "kid"}, revoke.Question{Device: "kid"}},
 		{
 			"Epoch",
 			revoke.Order{Kind: revoke.Epoch},

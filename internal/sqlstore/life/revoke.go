@@ -177,7 +177,7 @@ const counts = `select
 	case when exists (select 1 from feed where kind = 'jti' and value = $3 and until >= $8)
 		or exists (select 1 from feed where kind = 'sub' and value = $4 and before >= $7 and until >= $8)
 		or exists (select 1 from feed where kind = 'client' and value = $5 and before >= $7 and until >= $8)
-		or exists (select 1 from feed where kind = 'jkt' and value = $6 and until >= $8)
+		or exists (select 1 from feed where kind = 'jkt' and value = $9 and until >= $8)
 		or exists (select 1 from feed where kind = 'kid' and value = $6 and until >= $8)
 		or exists (select 1 from feed where kind = 'epoch' and before >= $7 and until >= $8)
 		then 1 else 0 end`
@@ -190,7 +190,7 @@ func (s Revocations) Counts(ctx context.Context, q revoke.Question, now time.Tim
 	a, err := engine.One(ctx, s.Reader, func(r engine.Row) (a answer, err error) {
 		err = r.Scan(&a.family, &a.session, &a.named)
 		return a, err
-	}, counts, FamilyBytes(refresh.FamilyID(q.Family)), q.Session, q.Token, q.Subject, q.Client, q.Key, engine.Unix(q.Issued), engine.Unix(now))
+	}, counts, FamilyBytes(refresh.FamilyID(q.Family)), q.Session, q.Token, q.Subject, q.Client, q.Key, engine.Unix(q.Issued), engine.Unix(now), q.Device)
 	if err != nil {
 		return false, fmt.Errorf("ask whether token counts: %w", err)
 	}
