@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fastbind/fastbind/dpop"
 	"github.com/fastbind/fastbind/guard/internal/revoked"
 	"github.com/fastbind/fastbind/internal/jose"
 )
@@ -21,13 +22,20 @@ type seen struct {
 	used    atomic.Bool   // since the hand passed
 
 	principal Principal
-	key       *jose.Key // that the signature is by
-	place     int       // in cacheShard.ring, guarded by cacheShard.mu
+	sender    atomic.Pointer[dpop.Sender] // of the last proof that was shown with it
+	key       *jose.Key                   // that the signature is by
+	place     int                         // in cacheShard.ring, guarded by cacheShard.mu
 }
 
 // size is what s costs in memory, roughly: the token, its decoded form, and
 // what belongs to them.
-func (s *seen) size() int64 { return 3*int64(len(s.token)) + 640 }
+func (s *seen) size() int64 {
+	n := 3*int64(len(s.token)) + 640
+	if s.principal.KeyThumbprint != "" {
+		n += 2048 // the sender
+	}
+	return n
+}
 
 const cacheShards = 64
 

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/fastbind/fastbind/guard/internal/credentials"
 	"github.com/fastbind/fastbind/guard/internal/issuer"
 	"github.com/fastbind/fastbind/guard/internal/revoked"
 	"github.com/fastbind/fastbind/internal/jose"
@@ -32,6 +32,12 @@ var (
 	ErrRevoked = revoked.ErrRevoked
 	// ErrScope says that the token does not reach far enough.
 	ErrScope = errors.New("insufficient scope")
+	// ErrProof says that the proof of the key, which a bound token needs, is
+	// missing or not one.
+	ErrProof = errors.New("invalid DPoP proof")
+	// ErrNonce says that the proof needs the nonce that the answer carries. The
+	// client comes again by itself.
+	ErrNonce = errors.New("DPoP nonce needed")
 	// ErrUnavailable says that nobody knows whether the token is good. It is
 	// never a reason to sign anybody out.
 	ErrUnavailable = issuer.ErrUnavailable
@@ -76,8 +82,11 @@ func (g *Guard) RequireRule(rule Rule) func(http.Handler) http.Handler {
 			ctx, end := g.watch(r.Context(), p, rule.OutliveToken)
 			defer end()
 			if errors.Is(context.Cause(ctx), ErrRevoked) {
-				g.Refuse(w, r, g.refusal(ErrRevoked, nil, rule))
+				g.Refuse(w, r, attempt{g, rule, p.KeyThumbprint != ""}.because(ErrRevoked, nil))
 				return
+			}
+			if p.KeyThumbprint != "" {
+				g.SendNonce(w)
 			}
 			next.ServeHTTP(w, r.WithContext(context.WithValue(ctx, principalKey{}, p)))
 		})
@@ -110,7 +119,7 @@ func (g *Guard) watch(ctx context.Context, p *Principal, outlive bool) (context.
 }
 
 func (g *Guard) valid(rule Rule) error {
-	if !slices.ContainsFunc(rule.Scopes, func(s string) bool { return !isScope(s) }) &&
+	if !slices.ContainsFunc(rule.Scopes, func(s string) bool { return !credentials.IsScope(s) }) &&
 		rule.WhenStale >= Default && rule.WhenStale <= InsecureAllow &&
 		(rule.WhenStale != Introspect || g.config.ClientID != "") {
 		return nil
@@ -145,33 +154,46 @@ func (g *Guard) CheckRule(r *http.Request, rule Rule) (*Principal, error) {
 }
 
 func (g *Guard) check(r *http.Request, rule Rule) (*Principal, error) {
-	token, err := credentials(r)
+	shown, err := credentials.Of(r)
+	if shown.Bound && g.proofs == nil && err == nil {
+		err = credentials.ErrNone // proofs are not taken
+	}
+	refuse := attempt{g, rule, shown.Bound}
 	switch {
 	case err == nil:
-	case errors.Is(err, errNone):
-		return nil, g.refusal(ErrNoCredentials, nil, rule)
+	case errors.Is(err, credentials.ErrNone):
+		return nil, refuse.because(ErrNoCredentials, nil)
 	default:
-		return nil, g.refusal(ErrMalformed, err, rule)
+		return nil, refuse.because(ErrMalformed, err)
 	}
 	now := g.now()
-	s, err := g.verified(r.Context(), token, now)
+	s, err := g.verified(r.Context(), shown.Token, now)
 	if err != nil {
-		return nil, g.refusal(sentinel(err), err, rule)
+		return nil, refuse.because(sentinel(err), err)
 	}
 	if g.revoked.Ended(&s.revoked) {
-		return nil, g.refusal(ErrRevoked, nil, rule)
+		return nil, refuse.because(ErrRevoked, nil)
+	}
+	proof, err := g.prove(r, s, shown.Bound, now)
+	if err != nil {
+		return nil, refuse.because(sentinel(err), err)
 	}
 	if age, ok := g.revoked.Age(now); !ok || age > g.config.MaxStaleness {
 		if err := g.stale(r.Context(), s, rule.WhenStale, now); err != nil {
-			return nil, g.refusal(sentinel(err), err, rule)
+			return nil, refuse.because(sentinel(err), err)
 		}
 	}
-	if len(r.Header["Content-Type"]) > 0 && inForm(r) {
-		return nil, g.refusal(ErrMalformed, errInForm, rule)
+	if len(r.Header["Content-Type"]) > 0 && credentials.InForm(r) {
+		return nil, refuse.because(ErrMalformed, credentials.ErrInForm)
 	}
 	for _, scope := range rule.Scopes {
 		if !s.principal.Has(scope) {
-			return nil, g.refusal(ErrScope, nil, rule)
+			return nil, refuse.because(ErrScope, nil)
+		}
+	}
+	if proof != nil { // last: a proof is used up only by what it gets through with
+		if err := g.use(r.Context(), proof, now); err != nil {
+			return nil, refuse.because(sentinel(err), err)
 		}
 	}
 	return &s.principal, nil
@@ -186,12 +208,14 @@ func (g *Guard) stale(ctx context.Context, s *seen, policy Policy, now time.Time
 	case InsecureAllow:
 		return nil
 	case Introspect:
-		active, err := g.issuer.Introspect(ctx, s.token, now)
+		answer, err := g.issuer.Introspect(ctx, s.token, now)
 		switch {
 		case err != nil:
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)
-		case !active:
+		case !answer.Active:
 			return ErrRevoked
+		case answer.Key != "" && answer.Key != s.principal.KeyThumbprint: // RFC 9449, section 6.2.
+			return errOther
 		}
 		return nil
 	default:
@@ -234,8 +258,8 @@ const maxKeyTries = 4
 func (g *Guard) verify(ctx context.Context, token string, now time.Time) (*seen, error) {
 	m, err := jose.Parse(token)
 	if err != nil {
-		if !isToken68(token) {
-			err = fmt.Errorf("%w: %w", ErrMalformed, errSyntax)
+		if !credentials.IsToken68(token) {
+			err = fmt.Errorf("%w: %w", ErrMalformed, credentials.ErrSyntax)
 		}
 		return nil, err
 	}
@@ -265,75 +289,4 @@ func (g *Guard) verify(ctx context.Context, token string, now time.Time) (*seen,
 		return s, nil
 	}
 	return nil, err
-}
-
-// sentinel returns which of the errors of this package err is.
-func sentinel(err error) error {
-	for _, s := range []error{ErrExpired, ErrRevoked, ErrUnavailable, ErrMalformed} {
-		if errors.Is(err, s) {
-			return s
-		}
-	}
-	return ErrInvalid
-}
-
-// refusal returns what a request is refused with, and counts it. What the
-// client is told depends on the reason alone: it does not learn whether a token
-// is unknown, expired or revoked.
-func (g *Guard) refusal(reason, cause error, rule Rule) *oauth.Error {
-	for i := range reasons {
-		if errors.Is(reason, reasons[i].err) {
-			g.refused[i].Add(1)
-		}
-	}
-	e := &oauth.Error{Cause: reason}
-	if cause != nil && !errors.Is(cause, reason) {
-		e.Cause = fmt.Errorf("%w: %w", reason, cause)
-	} else if cause != nil {
-		e.Cause = cause
-	}
-	switch {
-	case errors.Is(reason, ErrUnavailable):
-		e.Code, e.RetryAfter = oauth.TemporarilyUnavailable, 1
-		return e
-	case errors.Is(reason, ErrNoCredentials): // RFC 6750, section 3.1: no error code.
-		e.Status = http.StatusUnauthorized
-	case errors.Is(reason, ErrMalformed):
-		e.Code, e.Description = oauth.InvalidRequest, "The access token has to be sent once, in the Authorization header"
-	case errors.Is(reason, ErrScope):
-		e.Code, e.Description = oauth.InsufficientScope, "The access token does not allow this"
-	default:
-		e.Code, e.Description = oauth.InvalidToken, "The access token is not valid"
-	}
-	// RFC 6750, section 3.
-	var b strings.Builder
-	b.WriteString(bearerScheme + ` realm="` + g.config.Realm + `"`)
-	if e.Code != "" {
-		b.WriteString(`, error="` + string(e.Code) + `", error_description="` + e.Description + `"`)
-	}
-	if e.Code == oauth.InsufficientScope {
-		b.WriteString(`, scope="` + strings.Join(rule.Scopes, " ") + `"`)
-	}
-	if g.config.ResourceMetadata != "" { // RFC 9728, section 5.1.
-		b.WriteString(`, resource_metadata="` + g.config.ResourceMetadata + `"`)
-	}
-	e.Challenge = b.String()
-	return e
-}
-
-// Refuse answers a request that [Guard.Check] refused with err.
-func (g *Guard) Refuse(w http.ResponseWriter, r *http.Request, err error) {
-	e := oauth.ErrorFor(err)
-	level := slog.LevelInfo
-	if e.Code == oauth.TemporarilyUnavailable {
-		level = slog.LevelWarn
-	}
-	g.log.LogAttrs(r.Context(), level, "request refused", slog.Int("status", e.HTTPStatus()), slog.Any("err", e.Cause))
-	if e.Code == "" {
-		w.Header().Set("WWW-Authenticate", e.Challenge)
-		w.Header().Set("Cache-Control", "no-store")
-		w.WriteHeader(e.HTTPStatus())
-		return
-	}
-	oauth.WriteError(w, e)
 }

@@ -22,6 +22,10 @@
 // to be complete up to a few seconds ago, that the rule of the route lets
 // through ([Policy]). What cannot be decided is 503, never "logged out".
 //
-// The package issues nothing and knows no sessions of its own. Tokens that are
-// bound to a key are refused, since proofs of possession are not checked.
+// A token that is bound to a key (RFC 9449) is taken only with a proof that the
+// request comes from the holder of the key, and each proof once: see [DPoP]. For
+// that the guard has to know under which addresses clients reach the API. Tokens
+// that are bound in another way are refused.
+//
+// The package issues nothing and knows no sessions of its own.
 package guard

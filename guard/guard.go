@@ -14,7 +14,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fastbind/fastbind/guard/internal/credentials"
 	"github.com/fastbind/fastbind/guard/internal/issuer"
+	"github.com/fastbind/fastbind/guard/internal/proof"
 	"github.com/fastbind/fastbind/guard/internal/revoked"
 	"github.com/fastbind/fastbind/internal/jose"
 )
@@ -80,6 +82,9 @@ type Config struct {
 	// 9728), named in challenges unless empty.
 	ResourceMetadata string
 
+	// DPoP is about tokens that are bound to a key.
+	DPoP DPoP
+
 	// CacheEntries and CacheBytes bound the cache of verified tokens; 0 means
 	// 65,536 entries and 64 MiB.
 	CacheEntries int
@@ -110,6 +115,7 @@ type Guard struct {
 	issuer  *issuer.Issuer
 	seen    *cache
 	revoked *revoked.Set
+	proofs  *proof.Checker // nil: tokens that are bound to a key are refused
 	refused [len(reasons)]atomic.Int64
 	running atomic.Bool
 }
@@ -128,6 +134,9 @@ func New(c Config) (*Guard, error) {
 		seen: newCache(c.CacheEntries, c.CacheBytes), revoked: revoked.New(c.Leeway),
 	}
 	if g.algorithms, err = algorithms(c.Algorithms); err != nil {
+		return nil, err
+	}
+	if g.proofs, err = g.config.proofs(); err != nil {
 		return nil, err
 	}
 	client := http.Client{Transport: &http.Transport{
@@ -153,7 +162,7 @@ func New(c Config) (*Guard, error) {
 
 // complete fills in the defaults and returns what is wrong with c, or nil.
 func (c *Config) complete() error {
-	credentials := c.ClientID != "" && c.ClientSecret != ""
+	known := c.ClientID != "" && c.ClientSecret != ""
 	switch {
 	case c.Audience == "":
 		return errors.New("guard: Audience is missing")
@@ -165,11 +174,11 @@ func (c *Config) complete() error {
 		return fmt.Errorf("guard: Leeway is not between 0 and %v", defaultLeeway)
 	case c.WhenStale < Default || c.WhenStale > InsecureAllow:
 		return errors.New("guard: WhenStale is none of the policies")
-	case c.WhenStale == Introspect && !credentials:
+	case c.WhenStale == Introspect && !known:
 		return errors.New("guard: Introspect needs ClientID and ClientSecret")
 	case c.CacheEntries < 0 || c.CacheBytes < 0:
 		return errors.New("guard: CacheEntries or CacheBytes is negative")
-	case !quotable(c.Realm) || !quotable(c.ResourceMetadata) || c.Realm == "" && !quotable(c.Audience):
+	case !credentials.Quotable(c.Realm) || !credentials.Quotable(c.ResourceMetadata) || c.Realm == "" && !credentials.Quotable(c.Audience):
 		return errors.New("guard: Realm, Audience or ResourceMetadata cannot stand in a header")
 	}
 	if c.MaxStaleness == 0 {
@@ -177,7 +186,7 @@ func (c *Config) complete() error {
 	}
 	if c.WhenStale == Default {
 		c.WhenStale = Deny
-		if credentials {
+		if known {
 			c.WhenStale = Introspect
 		}
 	}
@@ -302,6 +311,9 @@ func (g *Guard) sweep(ctx context.Context) {
 			now := g.now()
 			g.revoked.Drop(now)
 			g.seen.drop(now)
+			if g.proofs != nil {
+				g.proofs.Drop(now)
+			}
 		}
 	}
 }

@@ -53,7 +53,7 @@ func soon(t *testing.T) context.Context {
 
 func TestNewRefusesWhatCannotWork(t *testing.T) {
 	t.Parallel()
-	good := guard.Config{Issuer: "https://id.example.com", Audience: "https://api.example.com", ClientID: "api", ClientSecret: "secret"}
+	good := guard.Config{Issuer: "https://id.example.com", Audience: "https://api.example.com", ClientID: "api", ClientSecret: "hidden"}
 	for name, change := range map[string]func(*guard.Config){
 		"NoIssuer":            func(c *guard.Config) { c.Issuer = "" },
 		"IssuerWithQuery":     func(c *guard.Config) { c.Issuer += "?a=b" },
@@ -74,6 +74,16 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 		"RealmWithQuote":      func(c *guard.Config) { c.Realm = `a"b` },
 		"MetadataWithNewline": func(c *guard.Config) { c.ResourceMetadata = "https://a\r\nb" },
 		"NegativeCache":       func(c *guard.Config) { c.CacheEntries = -1 },
+		"UnknownDemand":       func(c *guard.Config) { c.DPoP.Demand = 3 },
+		"RequiredNowhere":     func(c *guard.Config) { c.DPoP.Demand = guard.DPoPRequired },
+		"PublicURLIsPath":     func(c *guard.Config) { c.DPoP.PublicURLs = []string{"/orders"} },
+		"PublicURLWithQuery":  func(c *guard.Config) { c.DPoP.PublicURLs = []string{"https://api.example.com/?"} },
+		"PublicURLWithUser":   func(c *guard.Config) { c.DPoP.PublicURLs = []string{"https://a@api.example.com"} },
+		"PublicURLOtherKind":  func(c *guard.Config) { c.DPoP.PublicURLs = []string{"wss://api.example.com"} },
+		"ShortNonceSecret":    func(c *guard.Config) { c.DPoP.NonceSecret = []byte("hidden") },
+		"ClockErrorTooShort":  func(c *guard.Config) { c.DPoP.ClockError = time.Second },
+		"ClockErrorTooLong":   func(c *guard.Config) { c.DPoP.ClockError = 25 * time.Hour },
+		"NegativeProofs":      func(c *guard.Config) { c.DPoP.MaxProofs = -1 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -81,7 +91,7 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 			change(&c)
 			if _, err := guard.New(c); err == nil {
 				t.Errorf("no error for %+v", c)
-			} else if strings.Contains(err.Error(), "secret") {
+			} else if strings.Contains(err.Error(), good.ClientSecret) {
 				t.Errorf("the error has the secret: %v", err)
 			}
 		})
@@ -180,6 +190,7 @@ func TestAnswers(t *testing.T) {
 	issuer := guardtest.New(t)
 	g := issuer.Guard(t, func(c *guard.Config) {
 		c.Realm, c.ResourceMetadata = "orders", "https://api.test/.well-known/oauth-protected-resource"
+		c.DPoP.Demand = guard.DPoPOff
 	})
 	const begin, end = `Bearer realm="orders"`, `, resource_metadata="https://api.test/.well-known/oauth-protected-resource"`
 	const invalid = begin + `, error="invalid_token", error_description="The access token is not valid"` + end

@@ -26,6 +26,7 @@ type Principal struct {
 	TokenID    string // jti
 
 	Issued, Expires time.Time // iat and exp
+	KeyThumbprint   string    // cnf.jkt: the key that the token is bound to, and that was proven; empty if it is a plain bearer token
 	AuthTime        time.Time // auth_time: the person's last authentication; zero if the token does not say
 	ACR             string    // acr; empty if the token does not say
 
@@ -93,7 +94,7 @@ var (
 	errAudience = errors.New("other audience")
 	errType     = errors.New("not an access token")
 	errEarly    = errors.New("not valid yet")
-	errBound    = errors.New("bound to a key, and sent without proof")
+	errBinding  = errors.New("bound in a way that is not known")
 )
 
 // reading collects the claims of one token.
@@ -122,7 +123,7 @@ func (g *Guard) readClaims(s *seen, payload []byte, now time.Time) error {
 	// RFC 9068, section 2.2: required claims.
 	case !c.hasExp || !c.hasIat || p.Subject == "" || p.ClientID == "" || p.TokenID == "":
 		return errClaim
-	case c.cnf:
+	case c.cnf && g.proofs == nil:
 		return errBound // RFC 9449, section 7.2. RFC 8705, section 3.
 	case c.iat > now.Unix()+leeway || c.nbf > now.Unix()+leeway:
 		return errEarly
@@ -140,7 +141,7 @@ func (g *Guard) readClaims(s *seen, payload []byte, now time.Time) error {
 	p.claims, p.cached = payload, s
 	g.revoked.Name(&s.revoked, revoked.Claims{
 		ID: p.TokenID, Family: p.Family, Session: p.SessionID,
-		Subject: p.Subject, Client: p.ClientID, Key: s.key.ID, Issued: c.iat,
+		Subject: p.Subject, Client: p.ClientID, Key: s.key.ID, Device: p.KeyThumbprint, Issued: c.iat,
 	})
 	return nil
 }
@@ -170,6 +171,7 @@ func (c *reading) member(member, value []byte) (err error) {
 		p.Generation, err = jose.Time(value)
 	case "cnf":
 		c.cnf = true
+		p.KeyThumbprint, err = thumbprint(value)
 	case "sub":
 		p.Subject, err = jose.Text(value)
 	case "client_id":
@@ -190,6 +192,25 @@ func (c *reading) member(member, value []byte) (err error) {
 	}
 	return nil
 }
+
+// thumbprint returns the key in a confirmation (RFC 9449, section 6.1), which
+// names that one and nothing else.
+func thumbprint(cnf []byte) (jkt string, err error) {
+	err = jose.Scan(cnf, func(name, value []byte) (err error) {
+		if string(name) != "jkt" {
+			return errBinding
+		}
+		jkt, err = jose.Text(value)
+		return err
+	})
+	if err == nil && len(jkt) != thumbprintSize {
+		err = errBinding
+	}
+	return jkt, err
+}
+
+// thumbprintSize is the length of a SHA-256 thumbprint.
+const thumbprintSize = 43
 
 // names reports whether value, a string or an array of strings, names want.
 func names(value []byte, want string) (bool, error) {

@@ -1,6 +1,10 @@
 package guard
 
-import "time"
+import (
+	"time"
+
+	"github.com/fastbind/fastbind/oauth"
+)
 
 // Stats is what a guard has counted since it was made.
 type Stats struct {
@@ -10,10 +14,13 @@ type Stats struct {
 	// Revocations are in the view, Tokens in the cache, Running are the
 	// requests that would be cancelled by a revocation.
 	Revocations, Tokens, Running int
+	// Proofs are remembered by this guard.
+	Proofs int
 	// Hits and Misses are of the cache of verified tokens.
 	Hits, Misses int64
 	// Refused counts requests by reason: no_credentials, invalid_request,
-	// invalid_token, expired, revoked, insufficient_scope, unavailable.
+	// invalid_token, expired, revoked, insufficient_scope, unavailable,
+	// invalid_dpop_proof, use_dpop_nonce.
 	Refused map[string]int64
 	// Reported and ReportsDropped count first uses of a generation that the
 	// issuer was told of, and that it could not be told of.
@@ -40,6 +47,9 @@ func (g *Guard) Stats() Stats {
 	if age, ok := g.revoked.Age(g.now()); ok {
 		s.ViewAge = age
 	}
+	if g.proofs != nil {
+		s.Proofs = g.proofs.Proofs()
+	}
 	s.Hits, s.Misses = g.seen.counts()
 	for i, r := range reasons {
 		s.Refused[r.word] = g.refused[i].Load()
@@ -59,4 +69,6 @@ var reasons = [...]struct {
 	{ErrRevoked, "revoked"},
 	{ErrScope, "insufficient_scope"},
 	{ErrUnavailable, "unavailable"},
+	{ErrProof, string(oauth.InvalidDPoPProof)},
+	{ErrNonce, string(oauth.UseDPoPNonce)},
 }

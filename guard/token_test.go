@@ -391,7 +391,7 @@ func TestN70WrongKindOfToken(t *testing.T) {
 func TestN71WhereTheTokenIs(t *testing.T) {
 	t.Parallel()
 	issuer := guardtest.New(t)
-	g := issuer.Guard(t)
+	g := issuer.Guard(t, func(c *guard.Config) { c.DPoP.Demand = guard.DPoPOff })
 	token := issuer.Mint(guardtest.Claims{})
 	const form = "application/x-www-form-urlencoded"
 	make := func(method, target, contentType, body string, headers ...string) *http.Request {
@@ -499,7 +499,7 @@ func TestStatsOfRefusals(t *testing.T) {
 	g.Check(get("x"))
 	g.Check(get(issuer.Mint(guardtest.Claims{Issued: time.Now().Add(-time.Hour)})))
 	g.Check(get(issuer.Mint(guardtest.Claims{})), "read")
-	want := map[string]int64{"no_credentials": 1, "invalid_request": 1, "invalid_token": 1, "expired": 1, "insufficient_scope": 1, "revoked": 0, "unavailable": 0}
+	want := map[string]int64{"no_credentials": 1, "invalid_request": 1, "invalid_token": 1, "expired": 1, "insufficient_scope": 1, "revoked": 0, "unavailable": 0, "invalid_dpop_proof": 0, "use_dpop_nonce": 0}
 	if got := g.Stats().Refused; !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}

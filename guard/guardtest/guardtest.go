@@ -6,6 +6,10 @@
 //	g := issuer.Guard(t)
 //	r.Header.Set("Authorization", "Bearer "+issuer.Mint(guardtest.Claims{Scope: "orders:read"}))
 //
+// and, for tokens that are bound to a key:
+//
+//	guardtest.Prove(t, r, key, issuer.Mint(guardtest.Claims{KeyThumbprint: key.Thumbprint()}), nonce)
+//
 // It signs whatever it is told to, revokes, and fails on demand. It issues
 // tokens to nobody over the network, and makes its keys anew for each test. The
 // invariant: what it says on the wire is what the server says.
@@ -22,6 +26,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fastbind/fastbind/dpop"
 	"github.com/fastbind/fastbind/guard"
 	"github.com/fastbind/fastbind/internal/jose"
 	"github.com/fastbind/fastbind/oauth"
@@ -90,6 +95,7 @@ func newIssuer(t testing.TB) *Issuer {
 func (i *Issuer) Config() guard.Config {
 	return guard.Config{
 		Issuer: i.URL, Audience: i.Audience, ClientID: i.ClientID, ClientSecret: i.ClientSecret, HTTPClient: i.client,
+		DPoP: guard.DPoP{PublicURLs: []string{i.Audience}},
 	}
 }
 
@@ -140,6 +146,7 @@ type Claims struct {
 	Subject, ClientID, Scope   string
 	SessionID, Family, TokenID string
 	Generation                 int64
+	KeyThumbprint              string // of the key that the token is bound to; empty: a plain bearer token
 	Issued, Expires            time.Time
 	// More are further claims, and in place of the others where the names are
 	// the same; nil leaves out a claim.
@@ -167,6 +174,9 @@ func (i *Issuer) Mint(c Claims) string {
 		"family": or(c.Family, rand.Text()), "generation": c.Generation,
 		"iat": c.Issued.Unix(), "exp": c.Expires.Unix(),
 	}
+	if c.KeyThumbprint != "" {
+		claims["cnf"] = map[string]string{"jkt": c.KeyThumbprint}
+	}
 	maps.Copy(claims, c.More)
 	maps.DeleteFunc(claims, func(_ string, v any) bool { return v == nil })
 	payload, err := json.Marshal(claims)
@@ -174,6 +184,18 @@ func (i *Issuer) Mint(c Claims) string {
 		panic(err) // claims that are no JSON: a mistake in the test
 	}
 	return i.Sign(oauth.TypeAccessToken, payload)
+}
+
+// Prove lets r show the token with a proof that it comes from the holder of k,
+// for the address in r.URL. The guard tells the nonce, which may be empty.
+func Prove(t testing.TB, r *http.Request, k *dpop.Key, token, nonce string) {
+	t.Helper()
+	proof, err := k.Proof(dpop.Params{Method: r.Method, URL: r.URL.String(), AccessToken: token, Nonce: nonce})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "DPoP "+token)
+	r.Header.Set("DPoP", proof)
 }
 
 // Sign signs any payload, under any type, with the newest key.

@@ -189,6 +189,10 @@ func (i *Issuer) serveIntrospection(w http.ResponseWriter, r *http.Request) {
 		Subject string `json:"sub"`
 		Client  string `json:"client_id"`
 		Issued  int64  `json:"iat"`
+
+		Confirmation *struct {
+			Key string `json:"jkt"`
+		} `json:"cnf"`
 	}
 	active := false
 	if m, err := jose.Parse(r.FormValue("token")); err == nil {
@@ -204,6 +208,9 @@ func (i *Issuer) serveIntrospection(w http.ResponseWriter, r *http.Request) {
 			"jti": claims.ID, "family": claims.Family, "sid": claims.Session, "sub": claims.Subject,
 			"client": claims.Client, "kid": m.Header().KeyID, "epoch": "",
 		}
+		if claims.Confirmation != nil {
+			values["jkt"] = claims.Confirmation.Key
+		}
 		entries, _, _, _ := i.after(0)
 		for _, e := range entries {
 			if v, ok := values[e.Kind]; ok && v == e.Value && (e.Before == 0 || claims.Issued <= e.Before) {
@@ -211,7 +218,11 @@ func (i *Issuer) serveIntrospection(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 	}
-	answer(w, map[string]bool{"active": active})
+	out := map[string]any{"active": active}
+	if active && claims.Confirmation != nil { // RFC 9449, section 6.2.
+		out["cnf"] = claims.Confirmation
+	}
+	answer(w, out)
 }
 
 func (i *Issuer) serveUse(w http.ResponseWriter, r *http.Request) {

@@ -20,18 +20,23 @@ var mayImport = map[string][]string{
 	"internal/audit":  {},
 
 	// Mechanisms.
-	"dpop":                   {"internal/jose"},
-	"guard":                  {"oauth", "guard/internal/issuer", "guard/internal/revoked", "internal/jose"},
-	"guard/internal/issuer":  {"oauth", "guard/internal/revoked", "internal/jose"},
-	"guard/internal/revoked": {},
-	"internal/limit":         {"internal/opaque"},
-	"internal/reach":         {},
-	"internal/proof":         {"oauth", "dpop", "internal/audit", "internal/limit", "internal/opaque"},
-	"internal/trail":         {"internal/audit"},
-	"internal/web":           {"oauth", "internal/opaque"},
-	"internal/page":          {"internal/page/part"},
-	"internal/page/part":     {},
-	"internal/page/preview":  {"internal/page"},
+	"dpop": {"internal/jose"},
+	"guard": {
+		"oauth", "dpop", "guard/internal/credentials", "guard/internal/issuer", "guard/internal/proof", "guard/internal/revoked",
+		"internal/jose",
+	},
+	"guard/internal/credentials": {},
+	"guard/internal/issuer":      {"oauth", "guard/internal/revoked", "internal/jose"},
+	"guard/internal/proof":       {"dpop"},
+	"guard/internal/revoked":     {},
+	"internal/limit":             {"internal/opaque"},
+	"internal/reach":             {},
+	"internal/proof":             {"oauth", "dpop", "internal/audit", "internal/limit", "internal/opaque"},
+	"internal/trail":             {"internal/audit"},
+	"internal/web":               {"oauth", "internal/opaque"},
+	"internal/page":              {"internal/page/part"},
+	"internal/page/part":         {},
+	"internal/page/preview":      {"internal/page"},
 
 	// Domain: who and with what.
 	"internal/keys":    {"internal/audit", "internal/jose", "internal/opaque"},
@@ -112,7 +117,7 @@ var mayImport = map[string][]string{
 	},
 
 	// Test support and measuring: contract suites import what they are about.
-	"guard/guardtest":                  {"oauth", "guard", "internal/jose"},
+	"guard/guardtest":                  {"oauth", "dpop", "guard", "internal/jose"},
 	"internal/account/accounttest":     {"internal/account", "internal/audit"},
 	"internal/authorize/authorizetest": {"internal/audit", "internal/authorize", "internal/opaque"},
 	"internal/client/clienttest":       {"internal/audit", "internal/client", "internal/opaque"},
@@ -235,7 +240,10 @@ func TestTableOfImports(t *testing.T) {
 // nothing but the standard library and the packages named here.
 func TestGuardStandsAlone(t *testing.T) {
 	t.Parallel()
-	allowed := []string{"oauth", "guard", "guard/internal/issuer", "guard/internal/revoked", "internal/jose"}
+	allowed := []string{
+		"oauth", "dpop", "guard", "guard/internal/credentials", "guard/internal/issuer", "guard/internal/proof", "guard/internal/revoked",
+		"internal/jose",
+	}
 	found := false
 	for _, p := range packages(t) {
 		if p.path() != "guard" {

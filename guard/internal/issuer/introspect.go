@@ -32,28 +32,34 @@ type asker struct {
 
 // An answer is of no use before done is closed.
 type answer struct {
-	done   chan struct{}
-	at     time.Time
-	active bool
-	err    error
+	done chan struct{}
+	at   time.Time
+	Answer
+	err error
+}
+
+// An Answer is what the issuer says about a token.
+type Answer struct {
+	Active bool
+	Key    string // cnf.jkt: thumbprint of the key that it is bound to
 }
 
 // Introspect asks whether the token counts. An error says that nobody knows.
-func (i *Issuer) Introspect(ctx context.Context, token string, now time.Time) (active bool, err error) {
+func (i *Issuer) Introspect(ctx context.Context, token string, now time.Time) (Answer, error) {
 	a := &i.asker
 	a.mu.Lock()
 	if old := a.answers[token]; old != nil && (old.at.IsZero() || now.Sub(old.at) < askAgain) {
 		a.mu.Unlock()
 		select {
 		case <-old.done:
-			return old.active, old.err
+			return old.Answer, old.err
 		case <-ctx.Done():
-			return false, context.Cause(ctx)
+			return Answer{}, context.Cause(ctx)
 		}
 	}
 	if a.asking >= maxAsking {
 		a.mu.Unlock()
-		return false, errAsking
+		return Answer{}, errAsking
 	}
 	if len(a.answers) >= maxAnswers || a.answers == nil {
 		a.answers = map[string]*answer{}
@@ -64,7 +70,7 @@ func (i *Issuer) Introspect(ctx context.Context, token string, now time.Time) (a
 	a.mu.Unlock()
 
 	// Others wait for it too: it does not end with this request.
-	mine.active, mine.err = i.ask(context.WithoutCancel(ctx), token)
+	mine.Answer, mine.err = i.ask(context.WithoutCancel(ctx), token)
 
 	a.mu.Lock()
 	mine.at = i.Now()
@@ -74,35 +80,38 @@ func (i *Issuer) Introspect(ctx context.Context, token string, now time.Time) (a
 	}
 	a.mu.Unlock()
 	close(mine.done)
-	return mine.active, mine.err
+	return mine.Answer, mine.err
 }
 
 // ask asks once.
-func (i *Issuer) ask(ctx context.Context, token string) (active bool, err error) {
+func (i *Issuer) ask(ctx context.Context, token string) (Answer, error) {
 	e := i.endpoints.Load()
 	if e == nil || e.introspection == "" {
-		return false, errors.New("the issuer has no introspection endpoint")
+		return Answer{}, errors.New("the issuer has no introspection endpoint")
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	form := url.Values{"token": {token}, "token_type_hint": {"access_token"}}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, e.introspection, strings.NewReader(form.Encode()))
 	if err != nil {
-		return false, err
+		return Answer{}, err
 	}
 	i.authenticate(r)
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.Header.Set("Accept", "application/json")
 	body, _, err := i.do(r, maxAnswer)
 	if err != nil {
-		return false, fmt.Errorf("introspect: %w", err)
+		return Answer{}, fmt.Errorf("introspect: %w", err)
 	}
 	// RFC 7662, section 2.2: active is required.
 	var v struct {
-		Active *bool `json:"active"`
+		Active       *bool `json:"active"`
+		Confirmation struct {
+			Key string `json:"jkt"`
+		} `json:"cnf"`
 	}
 	if err := json.Unmarshal(body, &v); err != nil || v.Active == nil {
-		return false, errors.New("introspect: not an answer")
+		return Answer{}, errors.New("introspect: not an answer")
 	}
-	return *v.Active, nil
+	return Answer{*v.Active, v.Confirmation.Key}, nil
 }

@@ -17,10 +17,10 @@ const (
 	BySubject
 	ByClient
 	ByKey
-	byDevice // tokens that are bound to a key are refused anyway
+	ByDevice
 	ByEpoch
 
-	named = byDevice
+	named = ByEpoch
 )
 
 // KindOf returns the kind with the given word in the feed.
@@ -39,7 +39,7 @@ func KindOf(word string) (Kind, bool) {
 	case "kid":
 		return ByKey, true
 	case "jkt":
-		return byDevice, true
+		return ByDevice, true
 	case "epoch":
 		return ByEpoch, true
 	}
@@ -82,8 +82,10 @@ func ends(before uint32, issued int64) bool { return before == Always || issued 
 // Claims are those of a token that revocations name. Empty ones are of no
 // meaning.
 type Claims struct {
-	ID, Family, Session, Subject, Client, Key string
-	Issued                                    int64 // unix seconds
+	ID, Family, Session, Subject, Client string
+	Key                                  string // of the issuer
+	Device                               string // thumbprint of the key that the token is bound to
+	Issued                               int64  // unix seconds
 }
 
 // A Token is a token as revocations see it, in the set that named it: see
@@ -99,6 +101,7 @@ func (s *Set) Name(t *Token, c Claims) {
 	t.names = [named]name{
 		s.nameOf(ByID, c.ID), s.nameOf(ByFamily, c.Family), s.nameOf(BySession, c.Session),
 		s.nameOf(BySubject, c.Subject), s.nameOf(ByClient, c.Client), s.nameOf(ByKey, c.Key),
+		s.nameOf(ByDevice, c.Device),
 	}
 	t.issued = c.Issued
 }
