@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/fastbind/fastbind/chaos/internal/site"
@@ -15,6 +16,7 @@ type holder struct {
 	*site.Holding
 	play   *Play
 	random *rand.Rand
+	others []*holder // other processes that share its key and its credential
 }
 
 // How long a client rests between two refreshes.
@@ -39,11 +41,10 @@ func (p *Play) live(ctx context.Context, r *rand.Rand, k site.Kind) {
 		}
 		h.Family.Safe, h.Family.Overlaps = k.Promised, k.Overlaps()
 		for !p.over() && h.rest() {
-			if !h.refresh(ctx) {
+			if !h.work(ctx) {
 				p.loggedOut(h)
 				break
 			}
-			p.Site.Use(ctx, r, h.Holding)
 			if chance(r, 5) {
 				h.signOut(ctx)
 				break
@@ -57,7 +58,35 @@ func (p *Play) begin(ctx context.Context, r *rand.Rand, k site.Kind) *holder {
 	if h == nil {
 		return nil
 	}
-	return &holder{Holding: h, play: p, random: r}
+	first := &holder{Holding: h, play: p, random: r}
+	for range k.Processes {
+		copied := *h
+		copied.Prover = h.Prover.Process()
+		first.others = append(first.others, &holder{Holding: &copied, play: p, random: rand.New(rand.NewPCG(r.Uint64(), 1))})
+	}
+	return first
+}
+
+// work refreshes and uses what it is given, and sometimes at the same time, or
+// alone, some other process does. It reports whether all were given something.
+func (h *holder) work(ctx context.Context) bool {
+	all := []*holder{h}
+	for _, o := range h.others {
+		if chance(h.random, 200) {
+			all = append(all, o)
+		}
+	}
+	given := make([]bool, len(all))
+	var tasks []func()
+	for i, one := range all {
+		tasks = append(tasks, func() {
+			if given[i] = one.refresh(ctx); given[i] {
+				h.play.Site.Use(ctx, one.random, one.Holding)
+			}
+		})
+	}
+	h.play.Site.Clock.Together(tasks...)
+	return !slices.Contains(given, false)
 }
 
 // loggedOut notes that an honest client was told that its grant is not valid.
@@ -101,7 +130,7 @@ func (h *holder) refresh(ctx context.Context) bool {
 			return true
 		case watch.Refused:
 			return false
-		case watch.Again: // nobody was told anything
+		case watch.Again, watch.Unproven: // nothing was said about the grant
 		}
 		if !h.play.Site.Clock.Sleep(h.pause(try), h.Kind.Slack()) {
 			return false

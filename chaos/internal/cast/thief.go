@@ -136,7 +136,7 @@ func (s *scene) take(ctx context.Context) bool {
 		case watch.Given:
 			s.thief.Tokens = tokens
 			return true
-		case watch.Refused:
+		case watch.Refused, watch.Unproven:
 			return false
 		case watch.Again: // it tries again
 		}
@@ -178,15 +178,14 @@ func (p *Play) theft(ctx context.Context, r *rand.Rand, with plan, k site.Kind) 
 		if !victim.rest() {
 			return
 		}
-		if !victim.refresh(ctx) {
+		if !victim.work(ctx) {
 			p.loggedOut(victim)
 			return
 		}
-		p.Site.Use(ctx, r, victim.Holding)
 	}
-	loot := *victim.Holding
-	loot.Network, loot.Attempt = network(r), ""
-	s.thief = &holder{Holding: &loot, play: p, random: r}
+	if s.thief = victim.robbed(r); s.thief == nil {
+		return
+	}
 	n, noticed := 0, false
 	for !noticed && n < patience {
 		if s.shown {
@@ -215,6 +214,25 @@ func (p *Play) theft(ctx context.Context, r *rand.Rand, with plan, k site.Kind) 
 	p.tally(with, k, n, noticed)
 }
 
+// robbed returns a thief with a copy of what h holds. A key cannot be copied: who
+// steals from a client with one has none, or one of his own.
+func (h *holder) robbed(r *rand.Rand) *holder {
+	loot := *h.Holding
+	loot.Network, loot.Attempt, loot.Prover = network(r), "", nil
+	if h.Kind.Bound {
+		loot.Party = watch.Stranger
+		if chance(r, 500) {
+			own, err := site.NewProver(r)
+			if err != nil {
+				h.play.Site.Log.Report("harness", "%v", err)
+				return nil
+			}
+			loot.Prover = own
+		}
+	}
+	return &holder{Holding: &loot, play: h.play, random: r}
+}
+
 // noticed reports whether somebody was told of the theft.
 func (s *scene) noticed(ctx context.Context) (yes bool) {
 	s.Site.Again(func() (err error) {
@@ -230,6 +248,13 @@ const accessLife = 4 * time.Minute
 // end tries what has ended once more, and measures how soon guards refuse what
 // was issued last.
 func (s *scene) end(ctx context.Context, ended time.Time) {
+	if s.victim.Kind.Bound {
+		// The rightful holder's family lives on.
+		if !s.victim.work(ctx) {
+			s.loggedOut(s.victim)
+		}
+		return
+	}
 	s.victim.Family.End()
 	s.Site.Show(ctx, s.random, s.victim.Holding) // that it is refused, the watch sees to
 	s.Site.Show(ctx, s.random, s.thief.Holding)

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/fastbind/fastbind/chaos/internal/watch"
@@ -31,6 +32,8 @@ type Holding struct {
 	Network string
 	// Attempt is the attempt key of the refresh that has begun; empty: none.
 	Attempt string
+	// Prover makes proofs of possession; nil: it makes none.
+	Prover *Prover
 }
 
 // agent is the User-Agent of all parties: they differ by their network.
@@ -82,8 +85,13 @@ func (s *Site) begin(ctx context.Context, r *rand.Rand, k Kind, subject, network
 	s.families = append(s.families, f)
 	s.mu.Unlock()
 	h := &Holding{Kind: k, Family: f, Network: network}
+	if f.Bound = k.Bound; k.Bound {
+		if h.Prover, err = NewProver(r); err != nil {
+			return nil, err
+		}
+	}
 	form := url.Values{"grant_type": {"authorization_code"}, "code": {handle.Reveal()}, "redirect_uri": {redirect}, "code_verifier": {verifier}}
-	a, err := s.Wire.Deliver(ctx, r.IntN(s.options.Nodes), s.call(h, form))
+	a, err := s.dance(h, form, func(c *wire.Call) (wire.Answer, error) { return s.Wire.Deliver(ctx, r.IntN(s.options.Nodes), c) })
 	if err != nil {
 		return nil, err
 	}
@@ -98,25 +106,55 @@ func (s *Site) begin(ctx context.Context, r *rand.Rand, k Kind, subject, network
 	return nil, errors.Join(err, errors.New("the code was not answered with tokens"))
 }
 
+// dance sends a token request, and once more if the server asks for a nonce.
+func (s *Site) dance(h *Holding, form url.Values, send func(*wire.Call) (wire.Answer, error)) (a wire.Answer, err error) {
+	for range 2 {
+		c, err := s.call(h, form)
+		if err != nil {
+			return a, err
+		}
+		if a, err = send(c); err != nil {
+			return a, err
+		}
+		if h.Prover == nil || !h.Prover.learn(a) {
+			return a, nil
+		}
+	}
+	return a, nil
+}
+
 // call returns a call of the token endpoint.
-func (s *Site) call(h *Holding, form url.Values) *wire.Call {
+func (s *Site) call(h *Holding, form url.Values) (*wire.Call, error) {
 	header := http.Header{
 		"Content-Type": {"application/x-www-form-urlencoded"}, "User-Agent": {agent}, "X-Forwarded-For": {h.Network},
 	}
 	if h.Attempt != "" {
 		header.Set("Idempotency-Key", h.Attempt)
 	}
+	if h.Prover != nil {
+		if err := h.Prover.prove(header, http.MethodPost, tokenPath, "", s.Clock.Now()); err != nil {
+			return nil, err
+		}
+	}
 	s.authenticate(header, form, h.Kind.ID)
 	shown, family, party := h.Tokens.Generation, h.Family, h.Party
+	var given atomic.Int64
 	return &wire.Call{
-		Method: http.MethodPost, Path: "/token", Body: []byte(form.Encode()), Header: header,
-		LateDouble: h.Kind.SendsAttempts, Slack: h.Kind.Slack(),
+		Method: http.MethodPost, Path: tokenPath, Body: []byte(form.Encode()), Header: header,
+		LateDouble: h.Kind.SendsAttempts || h.Kind.Bound, Slack: h.Kind.Slack(),
 		Sent: func() func(wire.Answer) {
 			q := family.Shown(shown)
-			return func(a wire.Answer) { q.Answer(a.Status, a.Header, a.Body, party) }
+			return func(a wire.Answer) {
+				q.Answer(a.Status, a.Header, a.Body, party)
+				if a.Status == http.StatusOK && given.Add(1) > 1 && header.Get("DPoP") != "" {
+					s.Log.Report("replay", "family %s: a proof was taken twice", family.ID)
+				}
+			}
 		},
-	}
+	}, nil
 }
+
+const tokenPath = "/token"
 
 func (s *Site) authenticate(h http.Header, form url.Values, id string) {
 	secret, ok := s.secrets[id]
@@ -132,7 +170,7 @@ func (s *Site) authenticate(h http.Header, form url.Values, id string) {
 // what the client is told. What it is given it does not have yet.
 func (s *Site) Show(ctx context.Context, r *rand.Rand, h *Holding) (watch.Tokens, watch.Outcome) {
 	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {h.Tokens.Refresh}}
-	a, err := s.Wire.Send(ctx, r, s.call(h, form))
+	a, err := s.dance(h, form, func(c *wire.Call) (wire.Answer, error) { return s.Wire.Send(ctx, r, c) })
 	if err != nil {
 		return watch.Tokens{}, watch.Again
 	}

@@ -32,6 +32,12 @@ type Kind struct {
 	Registered bool
 	Reports    bool // its APIs report use
 	OpenID     bool // gets ID tokens too
+	Bound      bool // to a key
+	// Processes is how many others share the key and the credential, each with
+	// storage of its own.
+	Processes int
+	// DPoP is what the client owes in proofs, as it is registered.
+	DPoP string
 }
 
 // Kinds returns the kinds of clients.
@@ -41,6 +47,8 @@ func Kinds() []Kind {
 		{Name: "bearer, APIs report use", ID: "reports", Promised: true, Reports: true, OpenID: true},
 		{Name: "confidential, attempt keys", ID: "confidential", Promised: true, Confidential: true, SendsAttempts: true, OpenID: true},
 		{Name: "plain bearer", ID: "plain"},
+		{Name: "bound to a key", ID: "bound", Promised: true, Bound: true, OpenID: true},
+		{Name: "processes with one key", ID: "processes", Promised: true, Bound: true, Processes: 3, DPoP: client.DPoPRequired},
 	}
 }
 
@@ -55,7 +63,7 @@ func (k *Kind) Slack() time.Duration {
 
 // Overlaps reports whether the parent of a generation is answered for as long as
 // the overlap lasts.
-func (k *Kind) Overlaps() bool { return !k.Registered }
+func (k *Kind) Overlaps() bool { return !k.Registered && !k.Bound }
 
 // register stores the clients.
 func (s *Site) register(ctx context.Context) error {
@@ -64,7 +72,7 @@ func (s *Site) register(ctx context.Context) error {
 			RedirectURIs: []string{redirect}, Trusted: true, Policy: "spa",
 			GrantTypes: []string{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken},
 			Scopes:     []string{oauth.ScopeOpenID, "read"}, Audiences: []string{audience},
-			SendsAttempts: k.Registered, APIsReport: k.Reports,
+			SendsAttempts: k.Registered, APIsReport: k.Reports, DPoP: k.DPoP,
 		}); err != nil {
 			return err
 		}

@@ -28,7 +28,7 @@ const maxReport = 500
 func (s *Site) Use(ctx context.Context, r *rand.Rand, h *Holding) {
 	number := r.IntN(s.options.Nodes)
 	switch way := r.IntN(10); {
-	case way == 0 && len(s.guards) > 0:
+	case way == 0 && len(s.guards) > 0 && !h.Kind.Bound:
 		err := s.check(ctx, s.guards[r.IntN(len(s.guards))], h)
 		if h.Family.Safe && errors.Is(err, guard.ErrRevoked) {
 			s.Log.Report("revocation", "a guard refuses a token of family %s, which lives", h.Family.ID)
@@ -41,6 +41,12 @@ func (s *Site) Use(ctx context.Context, r *rand.Rand, h *Holding) {
 		s.answered(ctx, number, h, &wire.Call{Method: http.MethodPost, Path: "/introspect", Body: []byte(form.Encode()), Header: header})
 	case way == 2 && h.Kind.OpenID:
 		header := http.Header{"Authorization": {"Bearer " + h.Tokens.Access}}
+		if h.Prover != nil {
+			header.Set("Authorization", "DPoP "+h.Tokens.Access)
+			if err := h.Prover.prove(header, http.MethodGet, "/userinfo", h.Tokens.Access, s.Clock.Now()); err != nil {
+				s.Log.Report("harness", "%v", err)
+			}
+		}
 		s.answered(ctx, number, h, &wire.Call{Method: http.MethodGet, Path: "/userinfo", Header: header})
 	default:
 		s.seen(h)
@@ -60,6 +66,9 @@ func (s *Site) seen(h *Holding) {
 // answered sends a call that is a use when it is answered; else it is reported.
 func (s *Site) answered(ctx context.Context, number int, h *Holding, c *wire.Call) {
 	a, err := s.Wire.Deliver(ctx, number, c)
+	if err == nil && h.Prover != nil {
+		h.Prover.learn(a)
+	}
 	if err != nil || a.Status != http.StatusOK {
 		s.seen(h)
 	}

@@ -192,9 +192,10 @@ type Outcome int
 
 // The outcomes.
 const (
-	Again   Outcome = iota // nothing: try again
-	Given                  // tokens
-	Refused                // invalid_grant
+	Again    Outcome = iota // nothing: try again
+	Unproven                // nothing: the proof of possession is missing, or is no good
+	Given                   // tokens
+	Refused                 // invalid_grant
 )
 
 // Read returns what an answer of the token endpoint about a family says.
@@ -208,6 +209,8 @@ func (f *Family) Read(status int, body []byte) (Tokens, Outcome, error) {
 		return t, Given, nil
 	case status == http.StatusBadRequest && code(body) == "invalid_grant":
 		return Tokens{}, Refused, nil
+	case unproven(status, body):
+		return Tokens{}, Unproven, nil
 	}
 	return Tokens{}, Again, nil
 }
@@ -215,10 +218,10 @@ func (f *Family) Read(status int, body []byte) (Tokens, Outcome, error) {
 // Answer notes how the request, which p sent, was answered.
 func (r *Request) Answer(status int, h http.Header, body []byte, p Party) {
 	f := r.family
-	if r.shown > 0 {
+	t, outcome, err := f.Read(status, body)
+	if r.shown > 0 && outcome != Unproven {
 		f.log.Refreshes.Add(1)
 	}
-	t, outcome, err := f.Read(status, body)
 	switch {
 	case err != nil:
 		f.log.Report("answer", "family %s: %v", f.ID, err)
@@ -233,15 +236,16 @@ func (r *Request) Answer(status int, h http.Header, body []byte, p Party) {
 		if h.Get("Retry-After") == "" {
 			f.log.Report("retry-after", "family %s: 503 without Retry-After", f.ID)
 		}
-	case !mayBeTold(status, code(body)):
+	case outcome != Unproven:
 		f.log.Report("answer", "family %s: answer %d %s", f.ID, status, body)
 	}
 }
 
-// mayBeTold reports whether an answer is about the proof, which says nothing
-// about the grant.
-func mayBeTold(status int, code string) bool {
-	return status == http.StatusBadRequest && (code == "use_dpop_nonce" || code == "invalid_dpop_proof")
+// unproven reports whether an answer is about the proof, which says nothing about
+// the grant.
+func unproven(status int, body []byte) bool {
+	c := code(body)
+	return status == http.StatusBadRequest && (c == "use_dpop_nonce" || c == "invalid_dpop_proof")
 }
 
 // A Party is who shows a token, as far as the contract tells them apart.

@@ -1,0 +1,62 @@
+package site
+
+import (
+	"encoding/json"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/fastbind/fastbind/chaos/internal/wire"
+	"github.com/fastbind/fastbind/dpop"
+)
+
+// A Prover makes the proofs of one device or process. It is safe for concurrent
+// use.
+type Prover struct {
+	key   *dpop.Key
+	clock time.Duration // by how much its clock is wrong
+
+	mu    sync.Mutex
+	nonce string // the newest one; under mu
+}
+
+// maxClock is by how much the clock of a client may be wrong.
+const maxClock = 4 * time.Minute
+
+// NewProver returns one with a key of its own.
+func NewProver(r *rand.Rand) (*Prover, error) {
+	key, err := dpop.NewKey()
+	return &Prover{key: key, clock: time.Duration(r.Int64N(int64(2*maxClock))) - maxClock}, err
+}
+
+// Process returns a prover of another process that shares the key.
+func (p *Prover) Process() *Prover { return &Prover{key: p.key, clock: p.clock} }
+
+// prove adds a proof to the headers of a request.
+func (p *Prover) prove(h http.Header, method, path, access string, now time.Time) error {
+	p.mu.Lock()
+	nonce := p.nonce
+	p.mu.Unlock()
+	proof, err := p.key.Proof(dpop.Params{
+		Method: method, URL: Issuer + path, AccessToken: access, Nonce: nonce, Now: now.Add(p.clock),
+	})
+	if err == nil {
+		h.Set("DPoP", proof)
+	}
+	return err
+}
+
+// learn takes the nonce from an answer, and reports whether that is all that the
+// request lacked.
+func (p *Prover) learn(a wire.Answer) bool {
+	if nonce := a.Header.Get("DPoP-Nonce"); nonce != "" {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.nonce = nonce
+	}
+	var e struct {
+		Error string `json:"error"`
+	}
+	return a.Status == http.StatusBadRequest && json.Unmarshal(a.Body, &e) == nil && e.Error == "use_dpop_nonce"
+}
