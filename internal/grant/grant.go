@@ -159,8 +159,8 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, now time.Time) (*
 	if q.proof, err = h.Proofs.Check(r, proof.Target{Path: Path}, now); err != nil {
 		return nil, err
 	}
-	if q.proof.Key == "" && q.client.Constrained() { // RFC 9449, section 5.2.
-		return nil, proof.Missing()
+	if q.proof.Key == "" && q.client.Constrained() {
+		return nil, h.unproven(r.Context(), q)
 	}
 	return q, nil
 }

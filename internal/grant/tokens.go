@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fastbind/fastbind/internal/policy"
+	"github.com/fastbind/fastbind/internal/proof"
 	"github.com/fastbind/fastbind/internal/refresh"
 	"github.com/fastbind/fastbind/internal/token"
 	"github.com/fastbind/fastbind/oauth"
@@ -125,6 +126,27 @@ func (h *Handler) refreshToken(ctx context.Context, q *request) (response, error
 	// The verdict has refused what goes beyond the grant, before it consumed
 	// anything.
 	return h.tokens(ctx, q, f, or(q.Fields("scope"), f.Scope), or(q.All("resource"), f.Audience), false)
+}
+
+// unproven refuses a request that has to carry a proof and does not. A refresh
+// token is looked at before: who shows that of a bound family like this may have
+// stolen it, which has to be told. Nothing is consumed.
+//
+// RFC 9449, section 5.2.
+func (h *Handler) unproven(ctx context.Context, q *request) error {
+	if q.Get("grant_type") != oauth.GrantRefreshToken {
+		return proof.Missing()
+	}
+	id, generation, err := h.Minter.Read(q.Get("refresh_token"))
+	if err != nil {
+		return proof.Missing()
+	}
+	if _, err := h.Rotator.Rotate(ctx, id, refresh.Rules{Policy: q.policy, BoundOnly: true}, refresh.Shown{
+		Generation: generation, Client: q.client.ID, Network: q.network, Agent: q.agent,
+	}); err != nil {
+		return err
+	}
+	return proof.Missing()
 }
 
 // clientCredentials answers grant_type=client_credentials (OAuth 2.1, section

@@ -56,7 +56,7 @@ func TestD02RequiredMeansRequired(t *testing.T) {
 	vault := w.register(t, "vault", client.DPoPRequired, true)
 	robot := apptest.App{ID: "robot", Prover: apptest.NewProver(t)}
 	robot.Secret = w.Register("robot", true, client.Meta{GrantTypes: []string{"client_credentials"}, Scopes: []string{"orders:read"}, DPoP: client.DPoPRequired})
-	for _, c := range []apptest.App{phone, vault} {
+	for i, c := range []apptest.App{phone, vault} {
 		redeem := w.code(t, c)
 		wantWords(t, c.ID+" code", w.Token(bearer(c), redeem, c.Header()), 400, "no DPoP proof")
 		a := w.Token(c, redeem, c.Header())
@@ -67,6 +67,10 @@ func TestD02RequiredMeansRequired(t *testing.T) {
 		}
 		token, _ := m["refresh_token"].(string) //nolint:errcheck // the status says that it is there
 		wantWords(t, c.ID+" refresh", w.Refresh(bearer(c), token, ""), 400, "no DPoP proof")
+		told, err := w.App.DB.Events(t.Context(), app.EventQuery{Kind: audit.ForeignKey})
+		if err != nil || len(told) != i+1 || told[0].Client != c.ID {
+			t.Errorf("%s: somebody without the key showed the refresh token, and %d events tell of such (%v)", c.ID, len(told), err)
+		}
 		want(t, c.ID+" refresh with a proof", w.Refresh(c, token, ""), 200, "")
 	}
 	own := form(robot, "grant_type", "client_credentials")
