@@ -152,7 +152,7 @@ var mayImport = map[string][]string{
 	"chaos/internal/fault": {},
 	"chaos/internal/node":  {"internal/app", "internal/listen"},
 	"chaos/internal/site": {
-		"chaos/internal/clock", "chaos/internal/node", "chaos/internal/watch", "chaos/internal/wire", "guard", "oauth",
+		"chaos/internal/clock", "chaos/internal/node", "chaos/internal/watch", "chaos/internal/wire", "dpop", "guard", "oauth",
 		"internal/account", "internal/app", "internal/audit", "internal/client", "internal/code", "internal/opaque",
 		"internal/postgres", "internal/refresh", "internal/session",
 	},
