@@ -121,6 +121,13 @@ load: ## Refresh LOAD times with 64 at once, through pools of 1 and of 60 connec
 	scripts/need.sh postgresql
 	FASTBIND_TEST_POSTGRES=1 LOAD=$(LOAD) $(GO) test -run '^TestLoad$$' -count 1 -v -timeout 30m ./bench
 
+ROUNDS_OF_FANOUT ?= 300
+
+.PHONY: fanout
+fanout: ## Measure how long a revocation takes to the last of 200 guards, on one node and on three.
+	scripts/need.sh postgresql
+	FASTBIND_TEST_POSTGRES=1 $(GO) test -run '^Test' -v -count 1 -timeout 30m ./bench/fanout -rounds $(ROUNDS_OF_FANOUT)
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME.
 	scripts/fuzz.sh $(FUZZTIME)

@@ -316,6 +316,30 @@ func TestFeedBreaksCleanly(t *testing.T) {
 	})
 }
 
+// The next stream may lead to a node that does not answer: pages are asked for
+// beside it, soon.
+func TestFeedBreaksAndHangs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		issuer := guardtest.NewInMemory(t)
+		g := issuer.Guard(t)
+		token := issuer.Mint(claims)
+		issuer.Break(http.StatusServiceUnavailable, guardtest.Stream)
+		synctest.Wait() // the stream has ended
+		issuer.Break(guardtest.Silent, guardtest.Stream)
+		issuer.Revoke("family", "f1")
+		time.Sleep(350 * time.Millisecond)
+		if _, err := g.Check(get(token)); !errors.Is(err, guard.ErrRevoked) {
+			t.Error("not known after 350 ms")
+		}
+		before := issuer.Requests(guardtest.Pages)
+		time.Sleep(5 * time.Second)
+		if n := issuer.Requests(guardtest.Pages) - before; n < 3 || n > 6 {
+			t.Errorf("%d pages in 5 s", n)
+		}
+	})
+}
+
 // The feed is resumed where it broke, and read from the beginning by pages
 // while there is no stream; either way nothing is missed.
 func TestFeedInterrupted(t *testing.T) {

@@ -41,19 +41,27 @@ func (s *serve) Run(ctx context.Context, c *console) (err error) {
 			return fmt.Errorf("data: %w", err)
 		}
 	}
-	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Listen)
-	if err != nil {
-		return err
-	}
-	if s.Dev {
+	var ln net.Listener
+	if s.Dev { // the issuer follows from the address
+		if ln, err = (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Listen); err != nil {
+			return err
+		}
 		cfg.Issuer = "http://" + ln.Addr().String()
 	}
 	log := logger(c.err, cfg)
 	a, err := app.Open(ctx, cfg, log, app.Options{NoMigration: s.NoMigration, Stderr: c.err})
 	if err != nil {
-		return errors.Join(err, ln.Close())
+		if ln != nil {
+			err = errors.Join(err, ln.Close())
+		}
+		return err
 	}
 	defer func() { err = errors.Join(err, a.Close()) }()
+	if ln == nil { // no earlier: who is connected to a node that cannot answer yet waits, and is not sent to another
+		if ln, err = (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Listen); err != nil {
+			return err
+		}
+	}
 	srv := &listen.Server{
 		Sites: []listen.Site{{Listener: ln, Handler: a.Handler(), Drain: a.Drain, Cert: cfg.TLSCert, Key: cfg.TLSKey}},
 		Jobs:  []func(context.Context) error{a.Run},

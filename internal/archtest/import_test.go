@@ -140,6 +140,7 @@ var mayImport = map[string][]string{
 	"internal/postgres": {},
 	"internal/pgtest":   {"internal/postgres", "internal/sqlstore"},
 	"bench":             {},
+	"bench/fanout":      {},
 	"bench/report":      {},
 
 	// The chaos harness: real servers, held to the contract while things break.

@@ -40,7 +40,9 @@ type Core struct {
 	history  int64         // counts how often the database has lost history
 	complete time.Time     // up to when lines is complete; zero: not read yet
 	beat     []byte        // the event that says so, for all streams
-	changed  chan struct{} // closed when lines or complete change
+	told     time.Time     // complete as streams were last woken for
+	changed  chan struct{} // closed when there is something to tell
+	read     chan struct{} // closed when the feed was read
 
 	confirmMu sync.Mutex
 	confirmed map[refresh.Use]struct{}
@@ -56,7 +58,7 @@ func (c *Core) now() time.Time {
 func (c *Core) init() {
 	c.once.Do(func() {
 		c.wake = make(chan struct{}, 1)
-		c.changed = make(chan struct{})
+		c.changed, c.read = make(chan struct{}), make(chan struct{})
 		c.confirmed = make(map[refresh.Use]struct{})
 	})
 }
@@ -209,6 +211,7 @@ func (c *Core) readAgain(ctx context.Context, after int64) error {
 		if c.newest == after {
 			c.lines = nil
 			c.history++
+			c.told = time.Time{}
 			c.complete = began
 			c.extend(all, lines, newest)
 		}
@@ -245,8 +248,15 @@ func (c *Core) extend(fresh []Entry, lines []line, newest int64) {
 	if !c.complete.IsZero() {
 		c.beat = completeEvent(newest, c.complete)
 	}
-	close(c.changed)
-	c.changed = make(chan struct{})
+	close(c.read)
+	c.read = make(chan struct{})
+	// Of an end here and its notice by the database only one has entries: all
+	// streams wake for that one, and not for the other.
+	if len(lines) > 0 || c.complete.Sub(c.told).Abs() >= heartbeat/2 {
+		c.told = c.complete
+		close(c.changed)
+		c.changed = make(chan struct{})
+	}
 	if c.Observe != nil {
 		for _, e := range fresh {
 			c.Observe(e)

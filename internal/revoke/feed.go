@@ -91,7 +91,8 @@ func (f *Feed) page(w http.ResponseWriter, r *http.Request) error {
 		More    bool              `json:"more,omitempty"`
 		Number  int64             `json:"seq"`
 		Time    int64             `json:"time"` // unix milliseconds up to which the list is complete
-	}{entries, reset, v.more, v.newest, v.complete.UnixMilli()})
+		Age     int64             `json:"age"`  // how many milliseconds ago that was
+	}{entries, reset, v.more, v.newest, v.complete.UnixMilli(), max(0, f.Core.now().Sub(v.complete).Milliseconds())})
 	if err != nil {
 		return err
 	}

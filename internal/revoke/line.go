@@ -83,6 +83,7 @@ type view struct {
 	beat     []byte          // the event that says so
 	history  int64           // another one: what was told before does not count
 	changed  <-chan struct{} // closed when there is more to know
+	read     <-chan struct{} // closed when the feed was read again
 }
 
 // after returns what there is to know after a number.
@@ -94,7 +95,7 @@ func (c *Core) after(number int64) view {
 	n := min(len(c.lines), i+linesAtOnce)
 	return view{
 		lines: c.lines[i:n:n], more: n < len(c.lines),
-		newest: c.newest, complete: c.complete, beat: c.beat, history: c.history, changed: c.changed,
+		newest: c.newest, complete: c.complete, beat: c.beat, history: c.history, changed: c.changed, read: c.read,
 	}
 }
 
@@ -120,7 +121,7 @@ func (c *Core) resume(ctx context.Context, number int64) (view, error) {
 		}
 		c.Notify()
 		select {
-		case <-v.changed:
+		case <-v.read:
 		case <-late:
 			return view{}, ErrNotRead
 		case <-ctx.Done():

@@ -207,3 +207,29 @@ func TestFeedResumesAfterNumbersThatAreGone(t *testing.T) {
 		t.Errorf("after 7 came %s, want 41 to 61", strings.Join(got, " "))
 	}
 }
+
+// TestFeedWakesNobodyForNothing: between two heartbeats streams wake for entries
+// only, however often the feed is read.
+func TestFeedWakesNobodyForNothing(t *testing.T) {
+	t.Parallel()
+	w := newFeedWorld()
+	w.pass(t, 0)
+	r := newReader(t)
+	ended := w.open(t, r)
+	if kind, _ := r.next(ended); kind != "complete" {
+		t.Fatalf("first came %s", kind)
+	}
+	for range 4 {
+		w.pass(t, 100*time.Millisecond)
+		select {
+		case e := <-r.events:
+			t.Fatalf("within a heartbeat came %q", e)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	w.pass(t, 600*time.Millisecond)
+	want := fmt.Sprintf(`"time":%d`, w.time().UnixMilli())
+	if e := <-r.events; !strings.Contains(e, want) {
+		t.Errorf("at the heartbeat came %q, want %s", e, want)
+	}
+}

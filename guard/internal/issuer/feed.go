@@ -26,8 +26,11 @@ const (
 	firstWord = 10 * time.Second
 	silence   = 3 * time.Second
 
-	// quiet is after how much silence pages are asked for beside the stream.
+	// quiet is after how much silence pages are asked for beside the stream, and
+	// broken after how long without a stream: the next one may lead to a node
+	// that does not answer yet.
 	quiet     = 2 * time.Second
+	broken    = 300 * time.Millisecond
 	pollEvery = time.Second
 
 	// When a stream breaks that was complete the next one begins within spread,
@@ -39,6 +42,8 @@ const (
 
 	maxEvent = 64 << 10
 	maxPage  = 32 << 20
+
+	maxAgeOfPage = 24 * 3600 * 1000 // milliseconds
 )
 
 var (
@@ -50,7 +55,8 @@ var (
 // A feed follows the revocation feed of the issuer into the set.
 type feed struct {
 	i     *Issuer
-	heard atomic.Pointer[time.Time] // when the stream last said anything
+	pages atomic.Pointer[time.Time] // from when on pages are asked for
+	broke chan struct{}             // the stream has broken; one waits at most
 
 	mu   sync.Mutex // held while an entry or the end of a list is taken
 	last int64      // number of the last entry that is known
@@ -64,7 +70,7 @@ func (i *Issuer) KeepRevoked(ctx context.Context) {
 	case <-ctx.Done():
 		return
 	}
-	f := &feed{i: i}
+	f := &feed{i: i, broke: make(chan struct{}, 1)}
 	f.hear(i.Now())
 	var pages sync.WaitGroup
 	pages.Go(func() { f.poll(ctx) })
@@ -84,6 +90,7 @@ func (i *Issuer) KeepRevoked(ctx context.Context) {
 		i.Log.WarnContext(ctx, "revocation feed interrupted", slog.Any("err", err))
 		if complete {
 			failures = 0
+			f.lose(i.Now())
 			pause(ctx, rand.N(spread)) // a node restarts: another one takes over, or it is back soon
 			continue
 		}
@@ -92,7 +99,21 @@ func (i *Issuer) KeepRevoked(ctx context.Context) {
 	}
 }
 
-func (f *feed) hear(now time.Time) { f.heard.Store(&now) }
+// hear notes that the stream says something.
+func (f *feed) hear(now time.Time) {
+	from := now.Add(quiet)
+	f.pages.Store(&from)
+}
+
+// lose notes that there is no stream.
+func (f *feed) lose(now time.Time) {
+	from := now.Add(broken - rand.N(broken/2)) // not all guards at once
+	f.pages.Store(&from)
+	select {
+	case f.broke <- struct{}{}:
+	default: // it has not looked yet
+	}
+}
 
 // stream follows the event stream until it breaks, and returns why, and whether
 // the list was complete before.
@@ -263,20 +284,31 @@ func (f *feed) entry(data []byte, now time.Time, live bool) error {
 
 // poll asks for pages whenever the stream is quiet, until ctx ends.
 func (f *feed) poll(ctx context.Context) {
-	ticks := time.NewTicker(pollEvery)
-	defer ticks.Stop()
+	look := time.NewTimer(quiet)
+	defer look.Stop()
 	for upTo := int64(0); ; {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticks.C:
+		case <-f.broke:
+		case <-look.C:
 		}
-		address := f.i.endpoints.Load().revocations
-		for more := address != ""; more && f.i.Now().Sub(*f.heard.Load()) > quiet; {
-			var err error
-			if more, err = f.page(ctx, address, &upTo); err != nil && ctx.Err() == nil {
-				f.i.Log.WarnContext(ctx, "revocations not fetched", slog.Any("err", err))
-			}
+		wait := f.pages.Load().Sub(f.i.Now())
+		if wait <= 0 {
+			f.all(ctx, &upTo)
+			wait = pollEvery
+		}
+		look.Reset(wait)
+	}
+}
+
+// all asks for pages until there is no more, or the stream speaks again.
+func (f *feed) all(ctx context.Context, upTo *int64) {
+	address := f.i.endpoints.Load().revocations
+	for more := address != ""; more && !f.i.Now().Before(*f.pages.Load()); {
+		var err error
+		if more, err = f.page(ctx, address, upTo); err != nil && ctx.Err() == nil {
+			f.i.Log.WarnContext(ctx, "revocations not fetched", slog.Any("err", err))
 		}
 	}
 }
@@ -308,6 +340,7 @@ func (f *feed) page(ctx context.Context, address string, upTo *int64) (more bool
 	var page struct {
 		Entries   []json.RawMessage `json:"entries"`
 		Seq, Time int64
+		Age       *int64
 	}
 	page.Seq = -1
 	if err := json.Unmarshal(body, &page); err != nil || page.Seq < 0 {
@@ -326,6 +359,12 @@ func (f *feed) page(ctx context.Context, address string, upTo *int64) (more bool
 	}
 	if len(page.Entries) > 0 && f.last < page.Seq && f.last > after {
 		return true, nil
+	}
+	if page.Age != nil && *page.Age >= 0 {
+		// It does not depend on clocks: the next page may come from another node.
+		f.last = page.Seq
+		f.i.Revoked.Complete(asked.Add(-time.Duration(min(*page.Age, maxAgeOfPage)) * time.Millisecond))
+		return false, nil
 	}
 	f.complete(page.Seq, page.Time, upTo, asked)
 	return false, nil
