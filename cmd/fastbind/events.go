@@ -59,13 +59,13 @@ func (l *consentList) Run(ctx context.Context, c *console) error {
 		if err != nil {
 			return err
 		}
-		who := names{store: a.DB.Accounts(), known: map[string]string{}}
+		who, known := listing.Names{Store: a.DB.Accounts()}, map[string]string{}
 		for _, k := range all {
-			if _, err := who.of(ctx, k.Subject); err != nil {
+			if known[k.Subject], err = who.Of(ctx, k.Subject); err != nil {
 				return err
 			}
 		}
-		views, t := listing.OfConsents(all, who.known)
+		views, t := listing.OfConsents(all, known)
 		return c.print(views, t.Write)
 	})
 }

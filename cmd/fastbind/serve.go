@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
-	"net/url"
 	"os"
-	"strings"
 
 	"github.com/fastbind/fastbind/internal/app"
 	"github.com/fastbind/fastbind/internal/config"
@@ -48,7 +45,7 @@ func (s *serve) Run(ctx context.Context, c *console) (err error) {
 		}
 		cfg.Issuer = "http://" + ln.Addr().String()
 	}
-	log := logger(c.err, cfg)
+	log := config.Logger(c.err, cfg)
 	a, err := app.Open(ctx, cfg, log, app.Options{NoMigration: s.NoMigration, Stderr: c.err})
 	if err != nil {
 		if ln != nil {
@@ -90,7 +87,7 @@ func (s *serve) configure(c *console) (app.Config, error) {
 		if c.options.Config != "" {
 			return cfg, usageError{"--dev goes with --listen, --data and --database-url only: it configures everything else itself"}
 		}
-		if c.options.DatabaseURL == "" && !nearby(cfg.DatabaseURL) {
+		if c.options.DatabaseURL == "" && !config.Nearby(cfg.DatabaseURL) {
 			return cfg, usageError{"FASTBIND_DATABASE_URL leads to another machine: --dev would put well-known users into that database; unset it, or name it with --database-url"}
 		}
 		cfg = app.Config{
@@ -129,21 +126,6 @@ func operate(ctx context.Context, srv *listen.Server, a *app.App) error {
 	return nil
 }
 
-// nearby reports whether a database is on this machine: a file, a local socket
-// or a loopback address.
-func nearby(database string) bool {
-	u, err := url.Parse(database)
-	if err != nil {
-		return false
-	}
-	host := u.Hostname()
-	if other := u.Query().Get("host"); other != "" {
-		host = other
-	}
-	ip := net.ParseIP(host)
-	return host == "" || host == "localhost" || strings.HasPrefix(host, "/") || ip != nil && ip.IsLoopback()
-}
-
 // loopback returns an error if others could reach the address.
 func loopback(address string) error {
 	host, _, err := net.SplitHostPort(address)
@@ -154,17 +136,4 @@ func loopback(address string) error {
 		return usageError{fmt.Sprintf("--dev has well-known users and listens on loopback addresses only, not on %s", address)}
 	}
 	return nil
-}
-
-// logger returns a logger that writes to w as the configuration says.
-func logger(w io.Writer, cfg app.Config) *slog.Logger {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(cfg.LogLevel)); err != nil {
-		level = slog.LevelInfo
-	}
-	o := &slog.HandlerOptions{Level: level}
-	if cfg.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, o))
-	}
-	return slog.New(slog.NewTextHandler(w, o))
 }

@@ -7,31 +7,12 @@ import (
 	"io"
 	"time"
 
-	"github.com/fastbind/fastbind/internal/account"
 	"github.com/fastbind/fastbind/internal/app"
 	"github.com/fastbind/fastbind/internal/audit"
 	"github.com/fastbind/fastbind/internal/listing"
 	"github.com/fastbind/fastbind/internal/revoke"
 	"github.com/fastbind/fastbind/internal/session"
 )
-
-// names remembers who the subjects of a list are.
-type names struct {
-	store account.Store
-	known map[string]string
-}
-
-func (n *names) of(ctx context.Context, subject string) (string, error) {
-	if name, ok := n.known[subject]; ok {
-		return name, nil
-	}
-	a, err := n.store.BySubject(ctx, subject)
-	if err != nil && !errors.Is(err, account.ErrNone) {
-		return "", err
-	}
-	n.known[subject] = a.Display
-	return a.Display, nil
-}
 
 type sessionList struct {
 	User string `placeholder:"NAME" help:"Of one user only."`
@@ -52,10 +33,10 @@ func (l *sessionList) Run(ctx context.Context, c *console) error {
 		if err != nil {
 			return err
 		}
-		who := names{store: a.DB.Accounts(), known: map[string]string{}}
+		who := listing.Names{Store: a.DB.Accounts()}
 		views, t := make([]listing.Session, 0, len(all)), listing.SessionTable()
 		for _, s := range all {
-			name, err := who.of(ctx, s.Subject)
+			name, err := who.Of(ctx, s.Subject)
 			if err != nil {
 				return err
 			}
@@ -81,8 +62,8 @@ func (l *sessionShow) Run(ctx context.Context, c *console) error {
 		if err != nil {
 			return err
 		}
-		who := names{store: a.DB.Accounts(), known: map[string]string{}}
-		name, err := who.of(ctx, s.Subject)
+		who := listing.Names{Store: a.DB.Accounts()}
+		name, err := who.Of(ctx, s.Subject)
 		if err != nil {
 			return err
 		}
