@@ -84,6 +84,10 @@ type commands struct {
 	} `cmd:"" help:"Consents."`
 	Events  events  `cmd:"" help:"List security events: why did this end?"`
 	Doctor  examine `cmd:"" help:"Look for what is wrong with this installation."`
+	Backup  backup  `cmd:"" help:"Copy the embedded database into a new file, while a server runs."`
+	Restore struct {
+		Finish restoreFinish `cmd:"" help:"After a restore from a backup: end all that it holds, since what was revoked meanwhile is not known."`
+	} `cmd:"" help:"Restore from a backup."`
 	Fsck    check   `cmd:"" help:"Look for broken invariants in all that is stored."`
 	Configs configs `cmd:"" name:"config" help:"The configuration."`
 	Version version `cmd:"" help:"Print the version."`

@@ -19,6 +19,7 @@ import (
 	"github.com/fastbind/fastbind/dpop"
 	"github.com/fastbind/fastbind/internal/account"
 	"github.com/fastbind/fastbind/internal/client"
+	"github.com/fastbind/fastbind/internal/history"
 	"github.com/fastbind/fastbind/internal/jose"
 	"github.com/fastbind/fastbind/internal/keys"
 	"github.com/fastbind/fastbind/internal/limit"
@@ -58,6 +59,7 @@ type App struct {
 	cookies web.Cookies
 	insight insight
 	floods  limit.Store // per node: cheap
+	history *history.Keeper
 	stopped chan struct{}
 	reload  chan struct{} // the keys have changed; one waits at most
 	handler http.Handler
@@ -98,6 +100,7 @@ func Open(ctx context.Context, c Config, log *slog.Logger, o Options) (*App, err
 		return nil, err
 	}
 	a.DB = db
+	a.history = &history.Keeper{Store: db.Histories(), File: history.In(c.Data), Log: log.With("component", "history"), Now: o.Now}
 	if err := a.prepare(ctx, o); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -114,7 +117,7 @@ func Open(ctx context.Context, c Config, log *slog.Logger, o Options) (*App, err
 	if err := a.Keys.Start(ctx); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	a.Revoke = &revoke.Core{Store: db.Revocations(), Families: a.Families, Log: log.With("component", "revoke"), Observe: a.observe, Now: o.Now}
+	a.Revoke = &revoke.Core{Store: db.Revocations(), Families: a.Families, Log: log.With("component", "revoke"), Observe: a.observe, Lost: a.lost, Now: o.Now}
 	a.rotator = &refresh.Rotator{
 		Store: a.Families, Now: o.Now, Parallel: 1, Observe: a.insight.metrics.Refreshed, Batch: a.insight.metrics.Batch,
 	}
@@ -164,7 +167,7 @@ func (a *App) prepare(ctx context.Context, o Options) error {
 		if n > 0 {
 			a.log.LogAttrs(ctx, slog.LevelInfo, "database migrated", slog.Int("applied", n))
 		}
-		return nil
+		return a.history.Check(ctx)
 	}
 	n, err := a.DB.Pending(ctx)
 	if err != nil {
@@ -173,7 +176,7 @@ func (a *App) prepare(ctx context.Context, o Options) error {
 	if n > 0 {
 		return fmt.Errorf("the database lacks %d migrations: run fastbind migrate", n)
 	}
-	return nil
+	return a.history.Check(ctx)
 }
 
 // sessionLife is that of the sign-on session, which clients of all policies
@@ -216,6 +219,19 @@ func (a *App) observe(e revoke.Entry) {
 	}
 }
 
+// lost acts on revocations that the database had lost: a signing key that was
+// revoked is in it again.
+func (a *App) lost(ctx context.Context, entries []revoke.Entry) {
+	for _, e := range entries {
+		if e.Kind != revoke.Key {
+			continue
+		}
+		if err := a.Keys.Revoke(ctx, e.Value); err != nil && !errors.Is(err, keys.ErrUnknown) {
+			a.log.LogAttrs(ctx, slog.LevelError, "a revoked key is back and cannot be removed", slog.String("key", e.Value), slog.Any("err", err))
+		}
+	}
+}
+
 // Handler returns the handler of the whole server.
 func (a *App) Handler() http.Handler { return a.handler }
 
@@ -231,6 +247,7 @@ func (a *App) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return a.Revoke.Run(ctx) })
 	g.Go(func() error { return a.Keys.Run(ctx) })
+	g.Go(func() error { return a.history.Run(ctx) })
 	g.Go(func() error { return a.reloadKeys(ctx) })
 	g.Go(func() error { return a.sweep(ctx) })
 	if a.insight.trail != nil {

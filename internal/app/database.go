@@ -16,6 +16,8 @@ type (
 	EventQuery   = sqlstore.EventQuery
 	FamilyQuery  = sqlstore.FamilyQuery
 	ConsentQuery = sqlstore.ConsentQuery
+	Restore      = sqlstore.Restore
+	Restored     = sqlstore.Restored
 )
 
 // Database is what [OpenDatabase] returns.

@@ -37,12 +37,14 @@ func (a *App) routes() (http.Handler, error) {
 	read(jwksPath, &keys.Handler{Ring: a.Keys})
 	a.tokens(mux, call)
 	a.pages(mux)
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	mux.HandleFunc("GET /readyz", a.ready)
 	edge := &web.Edge{
 		Secure: a.cookies.Secure, Proxies: proxies, Log: a.log.With("component", "web"), Observe: a.request,
 	}
-	return edge.Wrap(mux), nil
+	outer := http.NewServeMux()
+	outer.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	outer.Handle("/", a.history.Guard(mux))
+	return edge.Wrap(outer), nil
 }
 
 // tokens adds the endpoints that software calls.

@@ -8,6 +8,7 @@ package apptest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -40,6 +41,8 @@ type Options struct {
 	Data string
 	// Now returns the time for all decisions; nil means time.Now.
 	Now func() time.Time
+	// Listen is where the node listens; empty: a free port of 127.0.0.1.
+	Listen string
 	// Issuer is the public address of a node that is not the first; empty: the
 	// node's own address.
 	Issuer string
@@ -68,7 +71,7 @@ type Server struct {
 // Start starts a node that ends with the test.
 func Start(t testing.TB, o Options) *Server {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := net.Listen("tcp", cmp.Or(o.Listen, "127.0.0.1:0"))
 	if err != nil {
 		t.Fatalf("listen: %v", err)
 	}

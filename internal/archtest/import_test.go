@@ -44,6 +44,8 @@ var mayImport = map[string][]string{
 	"internal/account": {"internal/audit", "internal/opaque"},
 	"internal/session": {"internal/audit", "internal/opaque"},
 
+	"internal/history": {},
+
 	// Domain: credentials.
 	"internal/refresh": {"internal/audit", "internal/opaque", "internal/policy"},
 	"internal/code":    {"internal/opaque", "internal/refresh"},
@@ -78,7 +80,7 @@ var mayImport = map[string][]string{
 	// Adapters: nobody but app imports them.
 	"internal/sqlstore": {
 		"internal/account", "internal/audit", "internal/authorize", "internal/client", "internal/code", "internal/fsck",
-		"internal/keys", "internal/limit", "internal/opaque", "internal/refresh", "internal/revoke", "internal/session",
+		"internal/history", "internal/keys", "internal/limit", "internal/opaque", "internal/refresh", "internal/revoke", "internal/session",
 		"internal/sqlstore/engine", "internal/sqlstore/life",
 	},
 	"internal/sqlstore/engine": {"internal/audit", "internal/opaque"},
@@ -90,7 +92,7 @@ var mayImport = map[string][]string{
 	// Wiring.
 	"internal/app": {
 		"oauth", "dpop", "internal/account", "internal/audit", "internal/authorize", "internal/client", "internal/grant",
-		"internal/jose", "internal/keys", "internal/limit", "internal/login", "internal/metric", "internal/opaque",
+		"internal/history", "internal/jose", "internal/keys", "internal/limit", "internal/login", "internal/metric", "internal/opaque",
 		"internal/page", "internal/policy", "internal/proof", "internal/reach", "internal/refresh", "internal/revoke",
 		"internal/session", "internal/sqlstore", "internal/token", "internal/trail", "internal/web",
 	},
@@ -99,7 +101,10 @@ var mayImport = map[string][]string{
 	// Commands.
 	"internal/config": {"internal/app", "internal/opaque"},
 	"internal/listen": {},
-	"internal/doctor": {"internal/app", "internal/config", "internal/keys", "internal/limit", "internal/opaque"},
+	"internal/rescue": {
+		"internal/app", "internal/fsck", "internal/history", "internal/keys", "internal/opaque",
+	},
+	"internal/doctor": {"internal/app", "internal/config", "internal/history", "internal/keys", "internal/limit", "internal/opaque"},
 	"internal/listing": {
 		"internal/account", "internal/audit", "internal/authorize", "internal/client", "internal/keys",
 		"internal/refresh", "internal/session",
@@ -113,7 +118,7 @@ var mayImport = map[string][]string{
 	"cmd/fastbind": {
 		"internal/account", "internal/app", "internal/audit", "internal/client", "internal/config", "internal/demo",
 		"internal/doctor", "internal/jose", "internal/keys", "internal/listen", "internal/listing", "internal/opaque",
-		"internal/policy", "internal/revoke", "internal/session",
+		"internal/policy", "internal/rescue", "internal/revoke", "internal/session",
 	},
 
 	// Test support and measuring: contract suites import what they are about.

@@ -56,6 +56,8 @@ const (
 	KeyRotated     Kind = "key_rotated"
 	KeyRevokedKind Kind = "key_revoked"
 	TokenRevoked   Kind = "token_revoked"
+	HistoryLost    Kind = "history_lost" // the database lacks what it had committed
+	Restored       Kind = "restored"     // a restore was finished: all that was issued before has ended
 )
 
 // An Event is one security event. Unknown parts are left empty.

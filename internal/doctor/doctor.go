@@ -22,6 +22,7 @@ import (
 
 	"github.com/fastbind/fastbind/internal/app"
 	"github.com/fastbind/fastbind/internal/config"
+	"github.com/fastbind/fastbind/internal/history"
 	"github.com/fastbind/fastbind/internal/keys"
 	"github.com/fastbind/fastbind/internal/limit"
 	"github.com/fastbind/fastbind/internal/opaque"
@@ -144,6 +145,7 @@ func database(ctx context.Context, f *findings, cfg app.Config, secrets opaque.S
 		return
 	}
 	f.ok("schema", "up to date")
+	past(ctx, f, cfg, db)
 	key := opaque.KeyDigest("doctor", opaque.NewID())
 	_, err = db.Limits().Take(ctx, key, limit.Rate{Burst: 1, Every: time.Second}, time.Now())
 	if err = errors.Join(err, db.Limits().Forget(ctx, key)); err != nil {
@@ -176,6 +178,29 @@ func database(ctx context.Context, f *findings, cfg app.Config, secrets opaque.S
 		return
 	}
 	f.ok("signing keys", "%d, all opened by the master key", len(set.Keys))
+}
+
+// past looks whether the database is older than a server has seen it.
+func past(ctx context.Context, f *findings, cfg app.Config, db *app.Database) {
+	const check = "history"
+	noted, err := history.In(cfg.Data).Read()
+	if err != nil {
+		f.fail(check, "see docs/restore.md", "%v", err)
+		return
+	}
+	found, err := db.Histories().Mark(ctx)
+	switch {
+	case err != nil:
+		f.fail(check, "look into the log of the database", "%v", err)
+	case found.After(noted) != nil:
+		f.fail(check, "run fastbind restore finish", "%v", found.After(noted))
+	case cfg.Data == "":
+		f.warn(check, "set data to a folder that outlives the database", "there is no folder in which to note how far the database has come: a restore from a backup is not noticed at the start")
+	case found.Epoch > 0:
+		f.ok(check, "epoch %d, since the restore at %s", found.Epoch, time.Unix(found.Begun, 0).UTC().Format(time.DateTime))
+	default:
+		f.ok(check, "nothing is missing")
+	}
 }
 
 // cookies says which kind of cookie browsers will be given.

@@ -3,10 +3,12 @@ package keys
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/fastbind/fastbind/internal/jose"
 )
@@ -144,4 +146,31 @@ func (v *view) alias(old *view) error {
 	defer clear(b)
 	v.signers[jose.Ed25519], err = jose.ParseSigner(s.Key().ID, jose.Ed25519, b)
 	return err
+}
+
+// Fresh returns new keys, which sign at once, for every algorithm that the store
+// has a key of and for those that each installation has. It stores nothing, and
+// opens no key of the store.
+func (r *Ring) Fresh(ctx context.Context) ([]Record, error) {
+	s, err := r.Store.Keys(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("load keys: %w", err)
+	}
+	algs := slices.Clone(started)
+	for _, k := range s.Keys {
+		if alg := jose.Algorithm(k.Algorithm); !slices.Contains(algs, alg) {
+			algs = append(algs, alg)
+		}
+	}
+	now := r.now().UTC().Truncate(time.Second)
+	var fresh []Record
+	for _, alg := range algs {
+		k, err := r.newRecord(alg)
+		if err != nil {
+			return nil, fmt.Errorf("make a key for %s: %w", alg, err)
+		}
+		k.State, k.Created, k.Since = Signing, now, now
+		fresh = append(fresh, k)
+	}
+	return fresh, nil
 }

@@ -69,6 +69,13 @@ func Empty(t testing.TB) string {
 	return sharedServer(t).Empty(t)
 }
 
+// Tool returns the path of a program of the server that the tests of the process
+// share, such as pg_dump.
+func Tool(t testing.TB, name string) string {
+	t.Helper()
+	return sharedServer(t).server.Tool(name)
+}
+
 func sharedServer(t testing.TB) *Server {
 	t.Helper()
 	requireEnabled(t)

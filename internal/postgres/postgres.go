@@ -210,6 +210,9 @@ func (s *Server) Remove() error {
 
 const owner = "fastbind"
 
+// Tool returns the path of a program that came with the server.
+func (s *Server) Tool(name string) string { return filepath.Join(s.bin, name) }
+
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 
 func (s *Server) startArgs() []string {

@@ -107,7 +107,7 @@ func Judge(r Rules, f Family, s Shown, now time.Time) Verdict {
 	case r.BoundOnly && !f.Bound():
 		return j.refuse(Unbound)
 	case s.Generation > f.Generation:
-		return j.end(audit.Epoch, audit.FamilyEnded, "the database has lost history: if it was restored from a backup, run fastbind session end --all")
+		return j.end(audit.Epoch, audit.FamilyEnded, "the database has lost history: if it was restored from a backup, run fastbind restore finish")
 	case !subset(s.Scope, f.Scope):
 		return j.refuse(WrongScope)
 	case !subset(s.Audience, f.Audience):

@@ -26,6 +26,9 @@ type Core struct {
 	// Observe is called, in order, with each entry that appears in the feed,
 	// whoever wrote it. It must not block. May be nil.
 	Observe func(Entry)
+	// Lost is called with revocations that the database had lost and that were
+	// carried out again. May be nil.
+	Lost func(context.Context, []Entry)
 	// Now returns the time; nil means time.Now.
 	Now func() time.Time
 
@@ -169,12 +172,23 @@ func (c *Core) Refresh(ctx context.Context) error {
 		c.mu.Lock()
 		after := c.newest
 		c.mu.Unlock()
-		fresh, newest, err := c.Store.Since(ctx, after, began, entriesAtOnce)
+		ask, limit := after, entriesAtOnce
+		held, known := c.newestHeld(began)
+		if known { // and see that it is still the same
+			ask, limit = after-1, entriesAtOnce+1
+		}
+		fresh, newest, err := c.Store.Since(ctx, ask, began, limit)
 		if err != nil {
 			return fmt.Errorf("read revocation feed: %w", err)
 		}
+		if known {
+			fresh, known = continues(held, fresh)
+			if !known {
+				return c.recover(ctx, after)
+			}
+		}
 		if newest < after {
-			return c.readAgain(ctx, after)
+			return c.recover(ctx, after)
 		}
 		if len(fresh) == entriesAtOnce {
 			newest = fresh[len(fresh)-1].Number
@@ -185,37 +199,6 @@ func (c *Core) Refresh(ctx context.Context) error {
 		if len(fresh) < entriesAtOnce {
 			return nil
 		}
-	}
-}
-
-// readAgain reads all of the feed: the database has lost history, so that the
-// numbers mean something else than before.
-func (c *Core) readAgain(ctx context.Context, after int64) error {
-	began := c.now()
-	var all []Entry
-	for last := int64(0); ; last = all[len(all)-1].Number {
-		fresh, newest, err := c.Store.Since(ctx, last, began, entriesAtOnce)
-		if err != nil {
-			return fmt.Errorf("read revocation feed anew: %w", err)
-		}
-		all = append(all, fresh...)
-		if len(fresh) == entriesAtOnce {
-			continue
-		}
-		lines, err := encode(all)
-		if err != nil {
-			return err
-		}
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.newest == after {
-			c.lines = nil
-			c.history++
-			c.told = time.Time{}
-			c.complete = began
-			c.extend(all, lines, newest)
-		}
-		return nil
 	}
 }
 

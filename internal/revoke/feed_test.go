@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -30,13 +31,15 @@ type feedLog struct {
 
 	mu      sync.Mutex
 	entries []revoke.Entry
+	leap    int64 // the numbers go on after it
+	made    int
 }
 
 func (l *feedLog) Since(_ context.Context, number int64, now time.Time, limit int) (found []revoke.Entry, newest int64, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, e := range l.entries {
-		newest = e.Number
+		newest = max(e.Number, l.leap)
 		if e.Number > number && e.Until >= now.Unix() && len(found) < limit {
 			found = append(found, e)
 		}
@@ -55,8 +58,31 @@ func (l *feedLog) write(n int, until time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for range n {
-		l.entries = append(l.entries, revoke.Entry{Number: int64(len(l.entries)) + 1, Kind: revoke.Token, Value: "t", Until: until.Unix()})
+		l.made++
+		l.add(revoke.Entry{Kind: revoke.Token, Value: strconv.Itoa(l.made), At: until.UnixMilli(), Until: until.Unix()})
 	}
+}
+
+func (l *feedLog) add(e revoke.Entry) {
+	e.Number = l.leap
+	if n := len(l.entries); n > 0 {
+		e.Number = max(e.Number, l.entries[n-1].Number)
+	}
+	e.Number++
+	l.entries = append(l.entries, e)
+}
+
+// End is for revoke.Store: as far as a server needs it that remembers what the
+// database has lost.
+func (l *feedLog) End(_ context.Context, o revoke.Order) (revoke.Ended, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if o.Kind == revoke.History {
+		l.leap = o.At.Unix() * revoke.Leap
+	} else {
+		l.add(revoke.Entry{Kind: o.Kind, Value: o.Value, Reason: o.Reason, At: o.At.UnixMilli(), Until: o.Until.Unix()})
+	}
+	return revoke.Ended{}, nil
 }
 
 // restore goes back to a backup that has the first n entries.
@@ -224,10 +250,11 @@ func TestFeedSlowReader(t *testing.T) {
 }
 
 // TestFeedLostHistory: a database that was restored under a running server is
-// read from its beginning, and so is the stream.
+// told again what it has lost, and read from its beginning, and so is the
+// stream. That is noticed also where the new numbers have passed the old ones.
 func TestFeedLostHistory(t *testing.T) {
 	t.Parallel()
-	for name, more := range map[string]int{"Shorter": 0, "LongerByTheTimeItIsTold": 40} {
+	for name, more := range map[string]int{"Shorter": 0, "AsLong": 20, "Longer": 40} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newFeedWorld()
@@ -239,8 +266,7 @@ func TestFeedLostHistory(t *testing.T) {
 				kind, _ = r.next(ended)
 			}
 			w.log.restore(10)
-			w.pass(t, time.Second)
-			w.log.write(more, w.time().Add(time.Hour))
+			w.log.write(more, w.time().Add(59*time.Minute))
 			w.pass(t, time.Second)
 			kind, _ := r.next(ended)
 			for kind == "complete" { // of before
@@ -249,12 +275,19 @@ func TestFeedLostHistory(t *testing.T) {
 			if kind != "reset" {
 				t.Fatalf("after the loss came %q, want reset", kind)
 			}
-			for want := range int64(10 + more) {
-				for kind, number := r.next(ended); kind != "entry" || number != want+1; kind, number = r.next(ended) {
+			for i := range int64(10 + more + 20) {
+				want := i + 1
+				if i >= int64(10+more) {
+					want += w.log.leap - int64(10+more)
+				}
+				for kind, number := r.next(ended); kind != "entry" || number != want; kind, number = r.next(ended) {
 					if kind != "complete" {
-						t.Fatalf("after the reset came %s %d, want entry %d", kind, number, want+1)
+						t.Fatalf("after the reset came %s %d, want entry %d", kind, number, want)
 					}
 				}
+			}
+			if w.log.leap < 1<<50 {
+				t.Errorf("the numbers go on after %d", w.log.leap)
 			}
 		})
 	}

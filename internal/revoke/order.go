@@ -22,6 +22,10 @@ const (
 	Epoch   Kind = "epoch"  // every token issued at or before a moment
 )
 
+// History is the kind of an order that names nothing: the database has lost
+// history, and the numbers of the feed go on where nobody has been. See [Leap].
+const History Kind = "history"
+
 // Leap divides the number after which the feed goes on when history was lost:
 // that is so many times the second of the restore. So it is past all numbers
 // that anybody can have seen.
@@ -100,6 +104,7 @@ type Store interface {
 	//     with Disable reaches [ClientLag] ahead.
 	//   - Token, Key, Device, Epoch: the feed only; Epoch also ends all
 	//     families and sessions.
+	//   - History: an event, and the next number is past all that there were.
 	End(ctx context.Context, o Order) (Ended, error)
 
 	// EndExpired ends at most limit sessions and families that have passed

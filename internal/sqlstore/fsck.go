@@ -68,7 +68,7 @@ func inspectSessions(ctx context.Context, q engine.Querier, c *fsck.Checker) err
 			case when s.ended > 0 and exists (select 1 from audit_event e where e.at >= s.ended * 1000 and e.at < s.ended * 1000 + 1000
 				and e.reason = s.reason and e.session = '' and e.subject = '' and e.kind = 'session_ended') then 1 else 0 end,
 			case when exists (select 1 from feed n where n.kind = 'sid' and n.value = s.id)
-				or exists (select 1 from feed n where n.kind = 'epoch' and n.before >= s.ended) then 1 else 0 end
+				or exists (select 1 from feed n where n.kind = 'epoch' and n.before >= s.ended - 1) then 1 else 0 end
 			from session s where s.id > $1 order by s.id limit $2`, after, inspected)
 		if err != nil || len(found) == 0 {
 			return err

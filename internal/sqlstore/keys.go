@@ -42,16 +42,8 @@ func (s keySets) Swap(ctx context.Context, set keys.Set, events ...audit.Event) 
 		if err != nil || n == 0 {
 			return err
 		}
-		if _, err := engine.Exec(ctx, q, "delete from signing_key"); err != nil {
+		if err := putKeys(ctx, q, set.Keys); err != nil {
 			return err
-		}
-		for i, k := range set.Keys {
-			if _, err := engine.Exec(ctx, q, `insert into signing_key
-				(id, position, algorithm, public, sealed, state, created, since)
-				values ($1, $2, $3, $4, $5, $6, $7, $8)`,
-				k.ID, i, k.Algorithm, k.Public, k.Sealed, string(k.State), engine.Unix(k.Created), engine.Unix(k.Since)); err != nil {
-				return err
-			}
 		}
 		swapped = true
 		return engine.Record(ctx, q, events...)
@@ -60,4 +52,20 @@ func (s keySets) Swap(ctx context.Context, set keys.Set, events ...audit.Event) 
 		return false, fmt.Errorf("swap keys: %w", err)
 	}
 	return swapped, nil
+}
+
+// putKeys puts records in the place of all keys.
+func putKeys(ctx context.Context, q engine.Querier, records []keys.Record) error {
+	if _, err := engine.Exec(ctx, q, "delete from signing_key"); err != nil {
+		return err
+	}
+	for i, k := range records {
+		if _, err := engine.Exec(ctx, q, `insert into signing_key
+			(id, position, algorithm, public, sealed, state, created, since)
+			values ($1, $2, $3, $4, $5, $6, $7, $8)`,
+			k.ID, i, k.Algorithm, k.Public, k.Sealed, string(k.State), engine.Unix(k.Created), engine.Unix(k.Since)); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -24,6 +24,9 @@ type Dialect struct {
 	// Unique reports whether a unique index was violated.
 	Unique func(error) bool
 
+	// copyTo writes a copy of the database into an empty file, while it is in
+	// use; nil: that is the business of the database's own tools.
+	copyTo func(ctx context.Context, file string) error
 	// clock is a query for the database's time in microseconds; empty: it has
 	// no clock of its own.
 	clock string

@@ -105,6 +105,21 @@ func (db *DB) Snapshot(ctx context.Context, fn func(ctx context.Context, q Queri
 	return nil
 }
 
+// ErrOwnTools says that the tools of the database copy it.
+var ErrOwnTools = errors.New("PostgreSQL is backed up with its own tools: pg_dump or pg_basebackup")
+
+// CopyTo writes a copy of the database, as it is at one moment, into a file that
+// is empty, and checks that it is sound. It holds up nobody.
+func (db *DB) CopyTo(ctx context.Context, file string) error {
+	if db.Dialect.copyTo == nil {
+		return ErrOwnTools
+	}
+	if err := db.Dialect.copyTo(ctx, file); err != nil {
+		return fmt.Errorf("copy database: %w", err)
+	}
+	return nil
+}
+
 // Wake calls f, which does not block, once it listens and then soon after the
 // feed may have grown, by whomever, until ctx ends or the source is broken.
 func (db *DB) Wake(ctx context.Context, f func()) error { return db.Dialect.wake(ctx, f) }

@@ -49,6 +49,7 @@ func (db *DB) openSQLite(ctx context.Context, path string) (err error) {
 		transact:  w.transact,
 		write:     w.transact,
 		snapshot:  db.snapshotSQLite,
+		copyTo:    func(ctx context.Context, file string) error { return copySQLite(ctx, path, file) },
 		transient: func(err error) bool { return sqliteCode(err)&0xff == sqlite3.SQLITE_BUSY },
 		Unique:    func(err error) bool { return sqliteCode(err) == sqlite3.SQLITE_CONSTRAINT_UNIQUE },
 		wake:      db.watchFile,
@@ -73,6 +74,28 @@ func (db *DB) snapshotSQLite(ctx context.Context, fn func(context.Context, Queri
 		err = errors.Join(err, end)
 	}()
 	return fn(ctx, conn)
+}
+
+// copySQLite writes a copy of one file into another, which is empty.
+func copySQLite(ctx context.Context, from, to string) (err error) {
+	source, err := sql.Open("sqlite", sqliteName(from, busyWait))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, source.Close()) }()
+	if _, err := source.ExecContext(ctx, "vacuum into ?", to); err != nil {
+		return err
+	}
+	made, err := sql.Open("sqlite", sqliteName(to, "query_only(1)"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, made.Close()) }()
+	sound, err := One(ctx, made, String, "pragma integrity_check")
+	if err == nil && sound != "ok" {
+		err = fmt.Errorf("the copy is not sound: %s", sound)
+	}
+	return err
 }
 
 // createPrivate makes sure that there is a file at path that only its owner can

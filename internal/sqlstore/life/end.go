@@ -27,10 +27,12 @@ type ending struct {
 	until  time.Time // zero: when no access token issued before at can be valid
 	reason audit.Reason
 	note   string
+	leap   int64 // the least number before the next of the feed
 
 	entries []revoke.Entry
 	events  []audit.Event
 	ended   revoke.Ended
+	codes   int64
 }
 
 // tell adds an entry for the feed.
@@ -61,11 +63,12 @@ func (e *ending) finish(ctx context.Context) error {
 	if err := engine.Record(ctx, e.q, e.events...); err != nil {
 		return err
 	}
-	if len(e.entries) == 0 {
+	if len(e.entries) == 0 && e.leap == 0 {
 		return nil
 	}
-	newest, err := engine.One(ctx, e.q, engine.Int,
-		"update feed_counter set number = number + $1 where id = 1 returning number", len(e.entries))
+	newest, err := engine.One(ctx, e.q, engine.Int, `update feed_counter
+		set number = case when number < $2 then cast($2 as bigint) else number end + $1 where id = 1 returning number`,
+		len(e.entries), e.leap)
 	if err != nil {
 		return fmt.Errorf("number feed entries: %w", err)
 	}
@@ -284,14 +287,21 @@ func (e *ending) client(ctx context.Context, o revoke.Order) error {
 	return err
 }
 
-// everything ends all sessions and families; one event stands for them.
-func (e *ending) everything(ctx context.Context) error {
+// everything ends all sessions and families; one event stands for them. Tokens
+// count no more that were issued until before, in unix seconds. Codes are worth
+// nothing without their session; where history was lost they are deleted.
+func (e *ending) everything(ctx context.Context, before int64) error {
 	if err := e.lock(ctx, "select id from session where ended = 0 order by id"); err != nil {
 		return err
 	}
 	sessions, err := engine.Exec(ctx, e.q, endSession, engine.Unix(e.at), string(e.reason))
 	if err != nil {
 		return fmt.Errorf("end sessions: %w", err)
+	}
+	if e.leap > 0 {
+		if e.codes, err = engine.Exec(ctx, e.q, "delete from code where redeemed = 0"); err != nil {
+			return fmt.Errorf("delete codes: %w", err)
+		}
 	}
 	if err := e.lock(ctx, "select id from family where ended = 0 order by id"); err != nil {
 		return err
@@ -302,7 +312,7 @@ func (e *ending) everything(ctx context.Context) error {
 	}
 	e.ended.Sessions, e.ended.Families = int(sessions), int(families)
 	e.event(audit.Event{Kind: audit.SessionEnded})
-	e.tellBefore(revoke.Epoch, "", engine.Unix(e.at))
+	e.tellBefore(revoke.Epoch, "", before)
 	return nil
 }
 
@@ -321,7 +331,7 @@ func (e *ending) carryOut(ctx context.Context, o revoke.Order) error {
 	case revoke.Client:
 		return e.client(ctx, o)
 	case revoke.Epoch:
-		return e.everything(ctx)
+		return e.everything(ctx, engine.Unix(e.at))
 	case revoke.Token, revoke.Device:
 		e.event(audit.Event{Kind: audit.TokenRevoked})
 		e.tell(o.Kind, o.Value)
@@ -329,6 +339,10 @@ func (e *ending) carryOut(ctx context.Context, o revoke.Order) error {
 	case revoke.Key:
 		e.event(audit.Event{Kind: audit.KeyRevokedKind})
 		e.tell(o.Kind, o.Value)
+		return nil
+	case revoke.History:
+		e.event(audit.Event{Kind: audit.HistoryLost})
+		e.leap = engine.Unix(e.at) * revoke.Leap
 		return nil
 	}
 	return errors.New("unknown kind of revocation")

@@ -24,7 +24,7 @@ const inspectFamilies = "select " + familyColumns + `, sweep_at,
 	case when f.ended > 0 and exists (select 1 from audit_event e where e.at >= f.ended * 1000 and e.at < f.ended * 1000 + 1000
 		and e.reason = f.reason and e.session = '' and e.family = '' and (
 			e.kind = 'session_ended' and e.subject = '' or e.kind = 'family_ended' and e.client = f.client)) then 1 else 0 end,
-	case when f.ended > 0 and (exists (select 1 from feed n where n.kind = 'epoch' and n.before >= f.ended)
+	case when f.ended > 0 and (exists (select 1 from feed n where n.kind = 'epoch' and n.before >= f.ended - 1)
 		or exists (select 1 from feed n where n.kind = 'client' and n.value = f.client and n.before >= f.ended)
 		or not f.offline and exists (select 1 from feed n where n.kind = 'sid' and n.value = f.session)) then 1 else 0 end
 	from family f where f.id > $1 order by f.id limit $2`
