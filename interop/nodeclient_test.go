@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -75,7 +76,11 @@ func runScript(t *testing.T, s *server, script string, args ...string) {
 			done[name] = true
 		}
 	}
-	for _, name := range steps {
+	need := slices.Clone(steps)
+	if len(args) > 1 {
+		need = append(need, "bound")
+	}
+	for _, name := range need {
 		if !done[name] {
 			t.Errorf("the script did not report %q", name)
 		}

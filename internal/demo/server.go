@@ -41,6 +41,7 @@ func (s *Server) prepare() {
 		api := s.Facts.client(apiID)
 		s.guard, s.failed = guard.New(guard.Config{
 			Issuer: s.Issuer, Audience: Audience, ClientID: api.ID, ClientSecret: api.Secret, Log: s.Log,
+			DPoP: guard.DPoP{PublicURLs: []string{s.URL}},
 		})
 		s.page = &theft.Page{
 			Issuer: s.Issuer, URL: s.URL, ClientID: spaID, Scope: []string{oauth.ScopeOpenID, oauth.ScopeProfile, ordersScope},
