@@ -380,3 +380,29 @@ func TestD02Algorithms(t *testing.T) {
 	want(t, "userinfo with Ed25519", w.Prove(w.spa.Prover, userinfo(h.Access)), 200, "")
 	want(t, "refresh with Ed25519", w.Refresh(w.spa, h.Refresh, ""), 200, "")
 }
+
+// TestD09TimeWindow: ten seconds either way are good and an hour is not, with
+// every setting; where clocks may be a minute off, more than that is refused too
+// (FAPI 2.0, section 5.3.2.1).
+func TestD09TimeWindow(t *testing.T) {
+	t.Parallel()
+	f, p := forgery(t)
+	for setting, strict := range map[string]bool{"": false, "1m": true} {
+		w := open(t, apptest.Options{Config: func(c *app.Config) { c.DPoPClockError = setting }})
+		w.hear(p)
+		for _, a := range w.asks(t, p) {
+			for off, good := range map[time.Duration]bool{
+				10 * time.Second: true, -10 * time.Second: true, 65 * time.Second: !strict, -65 * time.Second: !strict,
+				time.Hour: false, -time.Hour: false,
+			} {
+				at := time.Now().Add(off).Unix()
+				got := w.Send(f.sign(t, nil, w.forged(p, a.call, map[string]any{"iat": at, "nbf": at})), a.call)
+				if good {
+					want(t, setting+" "+a.name+" "+off.String(), got, a.good, "")
+				} else {
+					wantWords(t, setting+" "+a.name+" "+off.String(), got, a.status, "iat")
+				}
+			}
+		}
+	}
+}
