@@ -154,7 +154,7 @@ func (a *App) checker(secrets opaque.Secrets) (*proof.Checker, error) {
 	}
 	return &proof.Checker{
 		Issuer: a.Config.Issuer, Nonces: nonces, NonceOptional: a.Config.DPoPNonce == nonceOptional, ClockError: clockError,
-		Seen: a.DB.Limits(),
+		Seen: a.DB.Limits(), Observe: a.insight.metrics.ProofRefused,
 	}, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -49,6 +50,9 @@ func TestOperator(t *testing.T) {
 	if a := s.Refresh(c, tokens.Refresh, ""); a.Code() != "invalid_grant" {
 		t.Fatalf("replay: %d %s", a.Status, a.Body)
 	}
+	if a := s.Post("/token", url.Values{"grant_type": {"refresh_token"}, "client_id": {"app"}, "refresh_token": {tokens.Refresh}}, http.Header{"DPoP": {"x.y.z"}}); a.Code() != "invalid_dpop_proof" {
+		t.Fatalf("a malformed proof: %d %s", a.Status, a.Body)
+	}
 	await(t, "the revocation reached the guard", func() bool {
 		return strings.Contains(operator(t, s, "/metrics", ""), "fastbind_revocation_propagation_seconds_count 2\n")
 	})
@@ -62,8 +66,9 @@ func TestOperator(t *testing.T) {
 		`fastbind_logouts_total{reason="token_theft",what="family"} 1`,
 		`fastbind_guards_connected 1`,
 		`fastbind_refresh_batch_size_count 2`,
-		`fastbind_http_requests_total{class="4xx",route="/token"} 1`,
+		`fastbind_http_requests_total{class="4xx",route="/token"} 2`,
 		`fastbind_store_faults_total 0`,
+		`fastbind_dpop_refusals_total{cause="malformed"} 1`,
 		`fastbind_signing_key_age_seconds{alg="ES256"} `,
 		`fastbind_revocation_feed_age_seconds `,
 		`fastbind_cleanup_lag_seconds `,

@@ -49,7 +49,7 @@ var mayImport = map[string][]string{
 	// Domain: credentials.
 	"internal/refresh": {"internal/audit", "internal/opaque", "internal/policy"},
 	"internal/code":    {"internal/opaque", "internal/refresh"},
-	"internal/metric":  {"internal/audit", "internal/refresh"},
+	"internal/metric":  {"dpop", "internal/audit", "internal/refresh"},
 	"internal/token":   {"oauth", "internal/jose", "internal/opaque", "internal/proof", "internal/web"},
 	"internal/revoke": {
 		"oauth", "internal/audit", "internal/client", "internal/policy", "internal/reach", "internal/refresh",

@@ -1,8 +1,11 @@
 package metric
 
 import (
+	"errors"
+
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/fastbind/fastbind/dpop"
 	"github.com/fastbind/fastbind/internal/audit"
 	"github.com/fastbind/fastbind/internal/refresh"
 )
@@ -91,8 +94,50 @@ func kinds() []string {
 		audit.SessionBegun, audit.SessionRenewed, audit.SessionEnded, audit.FamilyBegun, audit.FamilyEnded,
 		audit.Theft, audit.ForeignKey, audit.Replay, audit.Unbound, audit.SignInFailed, audit.SignInLimited, audit.AccountChanged,
 		audit.ClientChanged, audit.ConsentGiven, audit.ConsentEnded, audit.KeyRotated, audit.KeyRevokedKind,
-		audit.TokenRevoked,
+		audit.TokenRevoked, audit.HistoryLost, audit.Restored,
 	)
+}
+
+// A flaw is what can be wrong with a proof of possession.
+type flaw struct {
+	err  error
+	word string
+}
+
+func allFlaws() []flaw {
+	return []flaw{
+		{dpop.ErrNone, "none"},
+		{dpop.ErrSeveral, "several"},
+		{dpop.ErrMalformed, "malformed"},
+		{dpop.ErrType, "type"},
+		{dpop.ErrAlgorithm, "algorithm"},
+		{dpop.ErrKey, "key"},
+		{dpop.ErrSignature, "signature"},
+		{dpop.ErrID, "id"},
+		{dpop.ErrMethod, "method"},
+		{dpop.ErrURL, "url"},
+		{dpop.ErrToken, "token"},
+		{dpop.ErrNonce, "nonce"},
+		{dpop.ErrTime, "time"},
+		{dpop.ErrReplayed, "replayed"},
+	}
+}
+
+func flawOf(err error) string {
+	for _, f := range allFlaws() {
+		if errors.Is(err, f.err) {
+			return f.word
+		}
+	}
+	return other
+}
+
+func flaws() []string {
+	var words []string
+	for _, f := range allFlaws() {
+		words = append(words, f.word)
+	}
+	return words
 }
 
 func alarms() []string { return words(audit.Theft, audit.ForeignKey, audit.Replay) }

@@ -42,6 +42,7 @@ type Set struct {
 
 	refreshes   counters // by answer
 	refusals    counters // of refresh tokens, by cause
+	proofs      counters // refused, by cause
 	events      counters // by kind
 	alarms      counters // by kind
 	sessions    counters // ended, by reason
@@ -79,6 +80,7 @@ func New(s Sources) *Set {
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.refreshes = m.counters("refreshes_total", "Refresh tokens that were shown, by what they meant.", "verdict", answers()...)
 	m.refusals = m.counters("refresh_refusals_total", "Refresh tokens that were refused, by cause.", "cause", causes()...)
+	m.proofs = m.counters("dpop_refusals_total", "Proofs of possession that were refused, by cause; nonce is the usual first answer.", "cause", flaws()...)
 	m.events = m.counters("events_total", "Security events, by kind.", "kind", kinds()...)
 	m.alarms = m.counters("alarms_total", "Signs of a stolen refresh token or code, by kind.", "kind", alarms()...)
 	ended := m.vector("logouts_total", "Sessions and families that ended, by reason: why was I logged out?", "what", "reason")
@@ -143,6 +145,9 @@ func (m *Set) Refreshed(v refresh.Verdict) {
 		m.refusals.inc(string(v.Why))
 	}
 }
+
+// ProofRefused counts a proof of possession with the flaw err.
+func (m *Set) ProofRefused(err error) { m.proofs.inc(flawOf(err)) }
 
 // Batch counts how many refreshes shared a load and a write.
 func (m *Set) Batch(n int) { m.refreshed.Observe(float64(n)) }

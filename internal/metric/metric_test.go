@@ -2,6 +2,7 @@ package metric_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fastbind/fastbind/dpop"
 	"github.com/fastbind/fastbind/internal/audit"
 	"github.com/fastbind/fastbind/internal/metric"
 	"github.com/fastbind/fastbind/internal/refresh"
@@ -54,6 +56,7 @@ func TestScrape(t *testing.T) {
 	m.Batch(5)
 	m.Commit(3)
 	m.Fault()
+	m.ProofRefused(fmt.Errorf("of this one: %w", dpop.ErrNonce))
 	m.Request("/token", 200, time.Millisecond)
 	m.Request("/token", 503, time.Millisecond)
 	m.Request("/revocations", 200, 0)
@@ -78,6 +81,7 @@ func TestScrape(t *testing.T) {
 		`fastbind_refresh_batch_size_sum 5`,
 		`fastbind_commit_batch_size_sum 3`,
 		`fastbind_store_faults_total 1`,
+		`fastbind_dpop_refusals_total{cause="nonce"} 1`,
 		`fastbind_http_requests_total{class="2xx",route="/token"} 1`,
 		`fastbind_http_requests_total{class="5xx",route="/token"} 1`,
 		`fastbind_http_requests_total{class="none",route="other"} 1`,
@@ -118,6 +122,28 @@ func TestEveryWordIsKnown(t *testing.T) {
 					t.Errorf("%s %q is not known", label, m[1])
 				}
 			}
+		}
+	}
+}
+
+// TestEveryFlawIsKnown: no flaw of a proof is counted as "other".
+func TestEveryFlawIsKnown(t *testing.T) {
+	t.Parallel()
+	source, err := os.ReadFile("../../dpop/check.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known, err := os.ReadFile("asked.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`(?m)^\t(Err[A-Z]\w*)\s+= errors\.New`).FindAllSubmatch(source, -1)
+	if len(found) < 10 {
+		t.Fatalf("%d flaws", len(found))
+	}
+	for _, m := range found {
+		if !strings.Contains(string(known), "dpop."+string(m[1])+",") {
+			t.Errorf("%s is not known", m[1])
 		}
 	}
 }

@@ -43,6 +43,9 @@ type Checker struct {
 	ClockError time.Duration
 	// Seen remembers proofs. All nodes share it, and it outlives a restart.
 	Seen limit.Store
+	// Observe gets what was wrong with each proof that was refused; it must not
+	// block. May be nil.
+	Observe func(cause error)
 }
 
 // A Target is what a proof has to be for.
@@ -72,14 +75,14 @@ func (c *Checker) Check(r *http.Request, t Target, now time.Time) (Shown, error)
 		return Shown{}, nil
 	}
 	if err != nil {
-		return Shown{}, refused(err)
+		return Shown{}, c.refuse(err)
 	}
 	p, err := dpop.Check(text, dpop.Expect{
 		Method: r.Method, URLs: []string{c.Issuer + t.Path}, AccessToken: t.AccessToken, Now: now,
 		Nonces: c.Nonces, NonceOptional: c.NonceOptional, ClockError: c.ClockError,
 	})
 	if err != nil {
-		return Shown{}, refused(err)
+		return Shown{}, c.refuse(err)
 	}
 	return Shown{Key: p.Thumbprint, digest: opaque.KeyDigest("dpop", string(p.Digest[:])), until: p.Until}, nil
 }
@@ -95,9 +98,16 @@ func (c *Checker) Use(ctx context.Context, s Shown, now time.Time) error {
 		return fmt.Errorf("remember proof: %w", err)
 	}
 	if !first {
-		return refused(dpop.ErrReplayed)
+		return c.refuse(dpop.ErrReplayed)
 	}
 	return nil
+}
+
+func (c *Checker) refuse(cause error) *oauth.Error {
+	if c.Observe != nil {
+		c.Observe(cause)
+	}
+	return refused(cause)
 }
 
 // refused is the refusal of a proof. RFC 9449, sections 5 and 8.
