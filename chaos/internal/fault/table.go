@@ -1,5 +1,7 @@
 package fault
 
+import "slices"
+
 const (
 	judge   = "internal/refresh/judge.go"
 	tokens  = "internal/grant/tokens.go"
@@ -10,11 +12,13 @@ const (
 	revoke  = "internal/revoke/endpoints.go"
 	uses    = "internal/revoke/feed.go"
 	rotator = "internal/refresh/rotator.go"
+	proof   = "internal/proof/proof.go"
+	token   = "internal/grant/grant.go"
 )
 
 // Table returns the faults. Each breaks one promise of docs/rotation.md.
 func Table() []Fault {
-	return append(verdicts(), stores()...)
+	return slices.Concat(verdicts(), stores(), proofs())
 }
 
 // verdicts are faults in the decision.
@@ -66,6 +70,10 @@ func stores() []Fault {
 			"	if err != nil {\n		return response{}, err\n	}\n	if res.Changed && !res.State.Ended.IsZero() {",
 			"	if err != nil {\n		return response{}, invalidGrant(err)\n	}\n	if res.Changed && !res.State.Ended.IsZero() {",
 		}}},
+		{"a swap does not look at the version", Postgres, []Edit{
+			{all, "f.id = c.id and f.version = c.version and", "f.id = c.id and"},
+			{family, "where id = $1 and version = $2 and ended = 0", "where id = $1 and $2 > 0 and ended = 0"},
+		}},
 		{"theft is answered before it is stored", SQLite, []Edit{{
 			rotator,
 			"		if !v.Changed && !waits {\n",
@@ -88,6 +96,32 @@ func stores() []Fault {
 		}}},
 		{"a revocation is answered and not done", SQLite, []Edit{{
 			revoke, "	_, err = h.Core.End(ctx, o)\n	return err\n", "	return nil\n",
+		}}},
+	}
+}
+
+// proofs are faults about the key.
+func proofs() []Fault {
+	return []Fault{
+		{"any key is the right one", SQLite, []Edit{{
+			judge, "case f.Bound() && s.Key != f.Key &&", "case f.Bound() && s.Key == \"\" &&",
+		}, {
+			judge, "case f.Bound() && s.Key == f.Key:", "case f.Bound():",
+		}}},
+		{"a bound family is given to who shows no key", SQLite, []Edit{{
+			judge, "case f.Bound() && s.Key != f.Key && (s.Key == \"\" || !r.AnyKey):", "case f.Bound() && s.Key != f.Key && s.Key != \"\" && !r.AnyKey:",
+		}}},
+		{"a proof is taken again", SQLite, []Edit{{
+			proof, "	if !first {\n", "	if !first && s.Key == \"\" {\n",
+		}}},
+		{"a code is used up before a nonce is asked for", SQLite, []Edit{{
+			token,
+			"	if q.proof, err = h.Proofs.Check(r, proof.Target{Path: Path}, now); err != nil {\n",
+			"	if q.proof, err = h.Proofs.Check(r, proof.Target{Path: Path}, now); err != nil {\n" +
+				"		if handle, bad := opaque.Parse(opaque.Code, q.Get(\"code\")); bad == nil {\n" +
+				"			if c, bad := h.Codes.Load(r.Context(), handle.Digest()); bad == nil {\n" +
+				"				_ = h.Codes.Redeem(r.Context(), c.Digest, now, q.family(c))\n" +
+				"			}\n		}\n",
 		}}},
 	}
 }
