@@ -136,8 +136,12 @@ func (s *scene) take(ctx context.Context) bool {
 		case watch.Given:
 			s.thief.Tokens = tokens
 			return true
-		case watch.Refused, watch.Unproven:
+		case watch.Refused:
 			return false
+		case watch.Unproven: // without a key it will be no better next time
+			if s.thief.Prover == nil {
+				return false
+			}
 		case watch.Again: // it tries again
 		}
 		if !s.Site.Clock.Sleep(time.Second, time.Second/2) {
