@@ -2,10 +2,15 @@ package main
 
 import (
 	"fmt"
+	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/fastbind/fastbind/chaos/internal/node"
 )
@@ -46,5 +51,49 @@ func TestWrongFlags(t *testing.T) {
 		if err := run(t.Context(), strings.Fields(args), strings.NewReader(""), &out, &out); err == nil || fmt.Sprint(err) == errBroken.Error() {
 			t.Errorf("%s: %v", args, err)
 		}
+	}
+}
+
+// TestProcess: a server process begins, goes by the clock that it is told, is
+// killed and begins again; one that ended by itself is an error.
+func TestProcess(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	p := &node.Process{Name: "node", Log: filepath.Join(dir, "log")}
+	setup := node.Setup{Issuer: "http://127.0.0.1:9", Data: dir, Database: "sqlite://" + filepath.Join(dir, "fastbind.db")}
+	if err := p.Start(t.Context(), setup); err != nil {
+		t.Fatal(err)
+	}
+	healthy := func() {
+		t.Helper()
+		client, address := p.Client()
+		res, err := client.Get("http://" + address + "/healthz")
+		if err != nil || res.StatusCode != http.StatusNoContent {
+			t.Fatalf("%v %v", res, err)
+		}
+		res.Body.Close()
+		if err := p.Set(time.Hour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	healthy()
+	if err := p.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if client, _ := p.Client(); client != nil {
+		t.Error("a server that was killed can be asked")
+	}
+	if err := p.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	healthy()
+	if err := syscall.Kill(p.PID(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	for p.Set(2*time.Hour) == nil { // until the signal has arrived
+		runtime.Gosched()
+	}
+	if err := p.Kill(); err != nil {
+		t.Fatal(err)
 	}
 }

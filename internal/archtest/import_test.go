@@ -163,7 +163,7 @@ var mayImport = map[string][]string{
 		"internal/postgres", "internal/refresh", "internal/session",
 	},
 	"chaos/internal/watch": {"internal/audit", "internal/refresh"},
-	"chaos/internal/wire":  {"chaos/internal/clock", "chaos/internal/node"},
+	"chaos/internal/wire":  {"chaos/internal/clock"},
 }
 
 // wiring may import adapters, and so may what starts databases for tests.

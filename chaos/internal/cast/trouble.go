@@ -31,7 +31,7 @@ func pause(ctx context.Context, d time.Duration) {
 // killServers kills server processes without a warning.
 func (p *Play) killServers(ctx context.Context, r *rand.Rand) {
 	p.every(ctx, r, max(8, p.Refreshes/3000), func() error {
-		return p.Site.Kill(ctx, r.IntN(len(p.Site.Wire.Nodes)), between(r, 0, 15*time.Second))
+		return p.Site.Kill(ctx, r.IntN(p.Site.Nodes()), between(r, 0, 15*time.Second))
 	})
 }
 
@@ -57,8 +57,8 @@ func (p *Play) skewClocks(ctx context.Context, r *rand.Rand) {
 			most = maxSkew
 		}
 		p.Site.Log.Skewed(most)
-		for _, n := range p.Site.Wire.Nodes {
-			if err := n.Skew(between(r, -most, most)); err != nil {
+		for n := range p.Site.Nodes() {
+			if err := p.Site.Skew(n, between(r, -most, most)); err != nil {
 				return err
 			}
 		}

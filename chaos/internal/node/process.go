@@ -168,3 +168,13 @@ func (p *Process) tell() error {
 	}
 	return nil
 }
+
+// PID returns the number of the process; 0 while it is down.
+func (p *Process) PID() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd == nil {
+		return 0
+	}
+	return p.cmd.Process.Pid
+}

@@ -46,6 +46,7 @@ type Site struct {
 
 	options  Options
 	setup    node.Setup
+	nodes    []*node.Process
 	postgres *postgres.Server
 	gate     session.Gate
 	secret   string // of the resource server
@@ -102,7 +103,7 @@ func (s *Site) open(ctx context.Context) (err error) {
 	for i := range s.options.Nodes {
 		name := "node-" + strconv.Itoa(i)
 		p := &node.Process{Name: name, Log: filepath.Join(s.options.Dir, name+".log")}
-		s.Wire.Nodes = append(s.Wire.Nodes, p)
+		s.nodes, s.Wire.Nodes = append(s.nodes, p), append(s.Wire.Nodes, p)
 		if err := p.Start(ctx, s.setup); err != nil {
 			return err
 		}
@@ -141,10 +142,8 @@ func (s *Site) Close() error {
 	s.stop()
 	s.work.Wait()
 	var err error
-	if s.Wire != nil {
-		for _, p := range s.Wire.Nodes {
-			err = errors.Join(err, p.Kill(), s.panics(p))
-		}
+	for _, p := range s.nodes {
+		err = errors.Join(err, p.Kill(), s.panics(p))
 	}
 	if s.DB != nil {
 		err = errors.Join(err, s.DB.Close())
@@ -169,7 +168,7 @@ func (s *Site) panics(p *node.Process) error {
 
 // moved tells the servers the time.
 func (s *Site) moved(ahead time.Duration) {
-	for _, p := range s.Wire.Nodes {
+	for _, p := range s.nodes {
 		if err := p.Set(ahead); err != nil && !s.Clock.Stopped() {
 			s.Log.Report("server", "%v", err)
 		}
@@ -185,9 +184,15 @@ func (s *Site) quiet(ctx context.Context) {
 	}
 }
 
+// Nodes returns how many places for servers there are.
+func (s *Site) Nodes() int { return len(s.nodes) }
+
+// Skew says by how much the clock of a server differs from that of the run.
+func (s *Site) Skew(number int, d time.Duration) error { return s.nodes[number].Skew(d) }
+
 // Kill kills a server process, waits, and starts it again.
 func (s *Site) Kill(ctx context.Context, number int, down time.Duration) error {
-	p := s.Wire.Nodes[number]
+	p := s.nodes[number]
 	over := s.Log.Trouble()
 	defer over()
 	if err := p.Kill(); err != nil {

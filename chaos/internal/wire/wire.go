@@ -17,15 +17,21 @@ import (
 	"time"
 
 	"github.com/fastbind/fastbind/chaos/internal/clock"
-	"github.com/fastbind/fastbind/chaos/internal/node"
 )
 
 // A Wire leads to the servers. Set the fields before use.
 type Wire struct {
 	Clock *clock.Clock
-	Nodes []*node.Process
+	Nodes []Node
 	// Losses are what it does to requests, in a thousand.
 	Losses Losses
+}
+
+// A Node is one place in the cluster.
+type Node interface {
+	// Client returns what asks the server that is there, and its address; nil
+	// while there is none.
+	Client() (*http.Client, string)
 }
 
 // Losses are in a thousand requests.
