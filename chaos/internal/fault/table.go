@@ -89,7 +89,7 @@ func stores() []Fault {
 			"	cfg.RuntimeParams[\"default_transaction_isolation\"] = \"read committed\"\n	cfg.RuntimeParams[\"synchronous_commit\"] = \"off\"\n",
 		}}},
 		{"the feed is told nothing", SQLite, []Edit{{
-			life, "	if len(e.entries) == 0 {\n", "	if len(e.entries) >= 0 {\n",
+			life, "	if len(e.entries) == 0 && e.leap == 0 {\n", "	if e.leap == 0 {\n",
 		}}},
 		{"reports of use are thrown away", SQLite, []Edit{{
 			uses, "u.Core.Confirm(r.Context(), uses)", "u.Core.Confirm(r.Context(), uses[:0])",
