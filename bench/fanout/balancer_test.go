@@ -21,7 +21,7 @@ type balancer struct {
 	ended bool
 }
 
-func newBalancer(t *testing.T, nodes []string) *balancer {
+func newBalancer(t testing.TB, nodes []string) *balancer {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

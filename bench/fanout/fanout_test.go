@@ -36,7 +36,7 @@ const (
 
 // A crowd is many guards, and what was measured of them.
 type crowd struct {
-	t     *testing.T
+	t     testing.TB
 	apis  []*api
 	party *party
 
@@ -47,7 +47,7 @@ type crowd struct {
 }
 
 // gather furnishes the nodes and lets the guards follow their feed.
-func gather(t *testing.T, b *balancer, n *node) *crowd {
+func gather(t testing.TB, b *balancer, n *node) *crowd {
 	t.Helper()
 	n.command(password+"\n", "user", "create", "ada", "--password-stdin")
 	secret := func(args ...string) string {
@@ -146,12 +146,13 @@ func (c *crowd) report(what string, bound time.Duration) {
 	t.Logf("%s: by the guards' own count the slowest entry took %s from its decision", what, slowest)
 }
 
-// at returns a percentile of sorted times.
+// at returns a percentile of sorted times: the least that so many of them do not
+// exceed.
 func at(all []time.Duration, percent int) time.Duration {
 	if len(all) == 0 {
 		return 0
 	}
-	return all[min(len(all)-1, len(all)*percent/100)].Round(10 * time.Microsecond)
+	return all[max(0, (len(all)*percent+99)/100-1)].Round(10 * time.Microsecond)
 }
 
 // histogram logs the node's own measure and says whether it has one.
@@ -170,54 +171,97 @@ func (n *node) histogram(what string) {
 	}
 }
 
-func TestOneNode(t *testing.T) {
-	databases := map[string]string{"SQLite": ""}
-	if pgtest.Enabled() {
-		databases["PostgreSQL"] = pgtest.New(t).Empty(t)
-	}
-	for name, database := range databases {
-		t.Run(name, func(t *testing.T) {
-			b, all := nodes(t, 1, database)
-			c := gather(t, b, all[0])
-			c.run(func(int) {})
-			c.report("one node on "+name, oneNode)
-			all[0].histogram("the node")
-		})
-	}
+// measureOne measures one node on a database; empty: SQLite.
+func measureOne(t testing.TB, database string) *crowd {
+	t.Helper()
+	b, all := nodes(t, 1, database)
+	c := gather(t, b, all[0])
+	c.run(func(int) {})
+	all[0].histogram("the node")
+	return c
 }
 
-// TestThreeNodes: behind a balancer, on one PostgreSQL. In every tenth round one
-// node is stopped, and in every tenth another is killed, at the moment of the
-// revocation; each is started again. Their guards go on at the others, and miss
-// nothing.
-func TestThreeNodes(t *testing.T) {
-	if !pgtest.Enabled() {
-		return // make test runs it
-	}
+// measureThree measures three nodes behind a balancer, on one PostgreSQL. In
+// every tenth round one node is stopped, and in every tenth another is killed,
+// at the moment of the revocation; each is started again. Their guards go on at
+// the others, and miss nothing.
+func measureThree(t testing.TB) *crowd {
+	t.Helper()
 	b, all := nodes(t, 3, pgtest.New(t).Empty(t))
 	c := gather(t, b, all[0])
 	var work sync.WaitGroup
 	t.Cleanup(work.Wait)
+	start := func(n *node) {
+		if err := n.start(); err != nil {
+			t.Error(err)
+		}
+	}
 	c.run(func(round int) {
 		switch round % 10 {
 		case 3:
 			work.Wait()
 			work.Go(func() {
 				all[1].stop()
-				all[1].start()
+				start(all[1])
 			})
 		case 8:
 			work.Wait()
 			all[2].kill()
-			work.Go(all[2].start)
+			work.Go(func() { start(all[2]) })
 		}
 	})
 	work.Wait()
-	c.report("three nodes, one restarted and one killed", manyNodes)
 	all[0].histogram("the node that ran all the time")
 	for _, n := range all {
 		if dropped := n.metric("fastbind_guards_dropped_total "); dropped > 0 {
 			t.Errorf("%.0f guards were too slow", dropped)
 		}
+	}
+	return c
+}
+
+func TestOneNode(t *testing.T) {
+	databases := map[string]string{"SQLite": ""}
+	if pgtest.Enabled() {
+		databases["PostgreSQL"] = pgtest.New(t).Empty(t)
+	}
+	for name, database := range databases {
+		t.Run(name, func(t *testing.T) { measureOne(t, database).report("one node on "+name, oneNode) })
+	}
+}
+
+func TestThreeNodes(t *testing.T) {
+	if !pgtest.Enabled() {
+		return // make test runs it
+	}
+	measureThree(t).report("three nodes, one restarted and one killed", manyNodes)
+}
+
+// BenchmarkRevocation reports what TestOneNode and TestThreeNodes hold to the
+// contract, of as many rounds as a p99 needs.
+func BenchmarkRevocation(b *testing.B) {
+	if !pgtest.Enabled() {
+		return // make bench runs it
+	}
+	*rounds = max(*rounds, enough)
+	for _, m := range []struct {
+		name    string
+		measure func(b *testing.B) *crowd
+	}{
+		{"OneNode/SQLite", func(b *testing.B) *crowd { return measureOne(b, "") }},
+		{"OneNode/PostgreSQL", func(b *testing.B) *crowd { return measureOne(b, pgtest.New(b).Empty(b)) }},
+		{"ThreeNodes", func(b *testing.B) *crowd { return measureThree(b) }},
+	} {
+		b.Run(m.name, func(b *testing.B) {
+			var last []time.Duration
+			for b.Loop() {
+				last = append(last, m.measure(b).last...)
+			}
+			slices.Sort(last)
+			for name, percent := range map[string]int{"p50-ms": 50, "p99-ms": 99, "max-ms": 100} {
+				b.ReportMetric(at(last, percent).Seconds()*1000, name)
+			}
+			b.ReportMetric(0, "ns/op")
+		})
 	}
 }

@@ -43,7 +43,7 @@ func run(m *testing.M) int {
 
 // A node is a server process.
 type node struct {
-	t                *testing.T
+	t                testing.TB
 	address, operate string // where it listens
 	env              []string
 
@@ -52,7 +52,7 @@ type node struct {
 }
 
 // free returns an address that nobody listens on.
-func free(t *testing.T) string {
+func free(t testing.TB) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -63,22 +63,24 @@ func free(t *testing.T) string {
 }
 
 // start starts the process and waits until it is ready.
-func (n *node) start() {
-	n.t.Helper()
+func (n *node) start() error {
 	n.cmd = exec.Command(binary, "serve", "--json", "--listen", n.address, "--metrics-listen", n.operate)
 	n.cmd.Env = n.env
 	n.cmd.Stderr = &n.log
 	out, err := n.cmd.StdoutPipe()
 	if err != nil {
-		n.t.Fatal(err)
+		return err
 	}
 	if err := n.cmd.Start(); err != nil {
-		n.t.Fatal(err)
+		return err
 	}
 	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
 		_ = n.cmd.Process.Kill() // its log says why
-		n.t.Fatalf("node did not start: %v\n%s", n.cmd.Wait(), n.log.String())
+		err = n.cmd.Wait()
+		n.cmd = nil
+		return fmt.Errorf("node did not start: %w\n%s", err, n.log.String())
 	}
+	return nil
 }
 
 // stop ends the process as an operator does; kill does it without a warning.
@@ -122,7 +124,7 @@ func (n *node) metric(name string) (sum float64) {
 }
 
 // nodes starts so many nodes on one database, and the balancer before them.
-func nodes(t *testing.T, count int, database string) (*balancer, []*node) {
+func nodes(t testing.TB, count int, database string) (*balancer, []*node) {
 	t.Helper()
 	addresses := make([]string, count)
 	for i := range addresses {
@@ -134,7 +136,9 @@ func nodes(t *testing.T, count int, database string) (*balancer, []*node) {
 	all := make([]*node, count)
 	for i := range all {
 		all[i] = &node{t: t, address: addresses[i], operate: free(t), env: env}
-		all[i].start()
+		if err := all[i].start(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	t.Cleanup(func() {
 		var work sync.WaitGroup

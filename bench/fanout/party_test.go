@@ -37,7 +37,7 @@ type api struct {
 }
 
 // apis starts so many, each with connections of its own.
-func apis(t *testing.T, count int, issuer, secret string) []*api {
+func apis(t testing.TB, count int, issuer, secret string) []*api {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	var work sync.WaitGroup
@@ -116,12 +116,12 @@ func (a *api) refuses(token string) error {
 
 // A party is a client of the server, and the person who uses it.
 type party struct {
-	t              *testing.T
+	t              testing.TB
 	issuer, secret string
 	http           *http.Client
 }
 
-func newParty(t *testing.T, issuer, secret string) *party {
+func newParty(t testing.TB, issuer, secret string) *party {
 	t.Helper()
 	jar, err := cookiejar.New(nil)
 	if err != nil {

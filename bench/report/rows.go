@@ -50,7 +50,7 @@ const (
 
 // rows returns the table: what the promise of speed is made of.
 func rows() []row {
-	return slices.Concat(guardRows(), refreshRows(), tokenRows(), processRows())
+	return slices.Concat(guardRows(), refreshRows(), tokenRows(), revocationRows(), processRows())
 }
 
 func guardRows() []row {
@@ -124,6 +124,15 @@ func tokenRows() []row {
 			name: "introspection, against Ory Hydra", of: source{introspection, "op/s"}, as: "/s",
 			peer: 823, peerName: "Ory Hydra, tuned", bar: bar{rule: atLeast, limit: 10, ratio: true},
 		},
+	}
+}
+
+func revocationRows() []row {
+	const last = "revocation to the last of 200 guards, p99, "
+	return []row{
+		{name: last + "one node on SQLite", of: source{"Revocation/OneNode/SQLite", "p99-ms"}, as: "ms", bar: bar{rule: atMost, limit: 100}},
+		{name: last + "one node on PostgreSQL", of: source{"Revocation/OneNode/PostgreSQL", "p99-ms"}, as: "ms", bar: bar{rule: atMost, limit: 100}},
+		{name: last + "three nodes, two of them failing in turn", of: source{"Revocation/ThreeNodes", "p99-ms"}, as: "ms", bar: bar{rule: atMost, limit: 1000}},
 	}
 }
 
