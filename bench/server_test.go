@@ -1,12 +1,8 @@
 package bench_test
 
 import (
-	"bufio"
 	"database/sql"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 
@@ -15,59 +11,33 @@ import (
 	"github.com/fastbind/fastbind/internal/pgtest"
 )
 
-// binary builds the server as it is shipped.
-func binary(b *testing.B) string {
-	b.Helper()
-	out := filepath.Join(b.TempDir(), "fastbind")
-	c := exec.CommandContext(b.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, "../cmd/fastbind")
-	c.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if text, err := c.CombinedOutput(); err != nil {
-		b.Fatalf("build: %v\n%s", err, text)
-	}
-	return out
-}
-
-// BenchmarkStart starts the binary on a fresh folder until it says that it is
-// ready, and reports its memory then and its size.
+// BenchmarkStart starts the binary on a database that is there already until it
+// says that it is ready, and reports its memory when idle and its size.
 func BenchmarkStart(b *testing.B) {
-	exe := binary(b)
-	info, err := os.Stat(exe)
-	if err != nil {
-		b.Fatal(err)
+	info, err := os.Stat(binary(b))
+	must(b, err)
+	for _, e := range engines() {
+		b.Run(e.name, func(b *testing.B) {
+			dbURL, _ := e.open(b)
+			f := newFixture(b, dbURL, few)
+			f.serve(b).stop() // the keys are made
+			var ready time.Duration
+			var memory int64
+			for b.Loop() {
+				s := f.serve(b)
+				ready += s.ready
+				time.Sleep(time.Second) // idle: the heap has settled
+				n, err := resident(s.pid)
+				must(b, err)
+				memory = max(memory, n)
+				s.stop()
+			}
+			b.ReportMetric(float64(ready.Milliseconds())/float64(b.N), "ready-ms")
+			b.ReportMetric(float64(memory)/(1<<20), "idle-MB")
+			b.ReportMetric(float64(info.Size())/(1<<20), "binary-MB")
+			b.ReportMetric(0, "ns/op")
+		})
 	}
-	var ready time.Duration
-	var memory int64
-	for b.Loop() {
-		c := exec.CommandContext(b.Context(), exe, "serve", "--dev", "--json", "--listen", "127.0.0.1:0")
-		out, err := c.StdoutPipe()
-		if err != nil {
-			b.Fatal(err)
-		}
-		began := time.Now()
-		if err := c.Start(); err != nil {
-			b.Fatal(err)
-		}
-		if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
-			b.Fatal(err)
-		}
-		ready += time.Since(began)
-		time.Sleep(time.Second) // idle: the keys are made, the heap has settled
-		n, err := resident(c.Process.Pid)
-		if err != nil {
-			b.Fatal(err)
-		}
-		memory = max(memory, n)
-		if err := c.Process.Signal(syscall.SIGTERM); err != nil {
-			b.Fatal(err)
-		}
-		if err := c.Wait(); err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.ReportMetric(float64(ready.Milliseconds())/float64(b.N), "ready-ms")
-	b.ReportMetric(float64(memory)/(1<<20), "idle-MB")
-	b.ReportMetric(float64(info.Size())/(1<<20), "binary-MB")
-	b.ReportMetric(0, "ns/op")
 }
 
 // BenchmarkWork counts what a refresh costs the database: statements, rows left
