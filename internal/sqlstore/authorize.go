@@ -76,7 +76,7 @@ func (s requests) Use(ctx context.Context, d opaque.Digest, now time.Time) (firs
 // Consent is for authorize.Store.
 func (s requests) Consent(ctx context.Context, subject, client string) (authorize.Consent, error) {
 	c, err := engine.One(ctx, s.Reader, func(r engine.Row) (c authorize.Consent, err error) {
-		err = r.Scan(&c.Subject, &c.Client, engine.JSONInto(&c.Scope), engine.Seconds(&c.Given))
+		err = r.Scan(&c.Subject, &c.Client, engine.TextsInto(&c.Scope), engine.Seconds(&c.Given))
 		return c, err
 	}, "select subject, client, scope, given from consent where subject = $1 and client = $2", subject, client)
 	if errors.Is(err, sql.ErrNoRows) {

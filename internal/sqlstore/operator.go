@@ -15,7 +15,7 @@ type ConsentQuery struct{ Subject, Client string }
 // Consents returns the consents that fit, newest first, at most 1,000.
 func (db *DB) Consents(ctx context.Context, query ConsentQuery) ([]authorize.Consent, error) {
 	found, err := engine.List(ctx, db.engine.Reader, func(r engine.Row) (c authorize.Consent, err error) {
-		err = r.Scan(&c.Subject, &c.Client, engine.JSONInto(&c.Scope), engine.Seconds(&c.Given))
+		err = r.Scan(&c.Subject, &c.Client, engine.TextsInto(&c.Scope), engine.Seconds(&c.Given))
 		return c, err
 	}, `select subject, client, scope, given from consent
 		where ($1 = '' or subject = $1) and ($2 = '' or client = $2)

@@ -26,7 +26,7 @@ const sessionColumns = `id, version, handle, subject, auth_time, acr, amr, remem
 
 func sessionInto(s *session.Session) []any {
 	return []any{
-		&s.ID, &s.Version, engine.DigestInto(&s.Handle), &s.Subject, engine.Seconds(&s.AuthTime), &s.ACR, engine.JSONInto(&s.AMR),
+		&s.ID, &s.Version, engine.DigestInto(&s.Handle), &s.Subject, engine.Seconds(&s.AuthTime), &s.ACR, engine.TextsInto(&s.AMR),
 		&s.Remember, engine.Seconds(&s.Begun), engine.Seconds(&s.LastSeen), engine.Seconds(&s.IdleEnd), engine.Seconds(&s.AbsoluteEnd),
 		&s.Network, &s.Agent, engine.Seconds(&s.Ended), &s.Reason,
 	}

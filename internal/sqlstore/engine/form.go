@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/fastbind/fastbind/internal/opaque"
@@ -88,6 +89,22 @@ func JSONInto(v any) sql.Scanner {
 			return nil
 		}
 		return json.Unmarshal([]byte(text), v)
+	}}
+}
+
+// TextsInto scans what [Texts] returned.
+func TextsInto(list *[]string) sql.Scanner {
+	return form[string]{func(text string) error {
+		if text == "" {
+			return nil
+		}
+		if inner, ok := strings.CutPrefix(text, `["`); ok && !strings.Contains(text, `\`) {
+			if inner, ok = strings.CutSuffix(inner, `"]`); ok { // nothing is escaped, so every quote is one of JSON
+				*list = strings.Split(inner, `","`)
+				return nil
+			}
+		}
+		return json.Unmarshal([]byte(text), list)
 	}}
 }
 

@@ -60,8 +60,12 @@ func (s Families) swapAll(ctx context.Context, changes []refresh.Change) ([]bool
 	if err != nil {
 		return nil, err
 	}
+	place := make(map[refresh.FamilyID]int, len(plain))
 	for _, i := range plain {
-		written[i] = slices.Contains(ids, changes[i].ID)
+		place[changes[i].ID] = i
+	}
+	for _, id := range ids {
+		written[place[id]] = true
 	}
 	return written, nil
 }

@@ -2,26 +2,19 @@ package life
 
 import (
 	"context"
-	"database/sql"
-	"errors"
+	"encoding/hex"
 
 	"github.com/fastbind/fastbind/internal/refresh"
 	"github.com/fastbind/fastbind/internal/sqlstore/engine"
 )
 
 func (s Families) loadEach(ctx context.Context, ids []refresh.FamilyID) ([]refresh.Family, error) {
-	found := make([]refresh.Family, 0, len(ids))
-	for _, id := range ids {
-		f, err := engine.One(ctx, s.Reader, scanFamily, "select "+familyColumns+" from family where id = $1", FamilyBytes(id))
-		if errors.Is(err, sql.ErrNoRows) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, f)
+	names := make([]string, len(ids))
+	for i, id := range ids {
+		names[i] = hex.EncodeToString(FamilyBytes(id))
 	}
-	return found, nil
+	return engine.List(ctx, s.Reader, scanFamily, "select "+familyColumns+` from family
+		where id in (select unhex(value) from json_each($1))`, engine.Texts(names))
 }
 
 func (s Families) swapEach(ctx context.Context, changes []refresh.Change) (written []bool, err error) {

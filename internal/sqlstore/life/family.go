@@ -34,8 +34,8 @@ func GrantArgs(g *refresh.Grant) []any {
 // GrantInto scans the columns of a grant.
 func GrantInto(g *refresh.Grant) []any {
 	return []any{
-		&g.Client, &g.Subject, &g.Session, &g.Offline, engine.JSONInto(&g.Scope), engine.JSONInto(&g.Audience), &g.Claims, &g.Nonce,
-		&g.ACR, engine.JSONInto(&g.AMR), engine.Seconds(&g.AuthTime), &g.Key, engine.Seconds(&g.Begun), engine.Seconds(&g.AbsoluteEnd),
+		&g.Client, &g.Subject, &g.Session, &g.Offline, engine.TextsInto(&g.Scope), engine.TextsInto(&g.Audience), &g.Claims, &g.Nonce,
+		&g.ACR, engine.TextsInto(&g.AMR), engine.Seconds(&g.AuthTime), &g.Key, engine.Seconds(&g.Begun), engine.Seconds(&g.AbsoluteEnd),
 	}
 }
 
@@ -99,6 +99,9 @@ func Confirming(db *engine.DB) *engine.Shared[[]refresh.Use, struct{}] {
 
 // Load is for refresh.Store.
 func (s Families) Load(ctx context.Context, ids []refresh.FamilyID) ([]refresh.Family, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
 	load := s.loadEach
 	if s.Dialect.Arrays {
 		load = s.loadAll
