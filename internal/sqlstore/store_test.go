@@ -73,7 +73,12 @@ func sqliteURL(t testing.TB) string {
 
 func open(t testing.TB, url string) *sqlstore.DB {
 	t.Helper()
-	db, err := sqlstore.Open(t.Context(), url, sqlstore.Options{})
+	return openWith(t, url, sqlstore.Options{})
+}
+
+func openWith(t testing.TB, url string, o sqlstore.Options) *sqlstore.DB {
+	t.Helper()
+	db, err := sqlstore.Open(t.Context(), url, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,51 +139,70 @@ func codeStores(db *sqlstore.DB) codetest.Stores {
 	}
 }
 
+// TestContracts runs the contract of every store on each engine, and then looks
+// how the statements that it took would run on a database that is full.
 func TestContracts(t *testing.T) {
 	t.Parallel()
 	for _, e := range engines() {
-		fresh := func(t *testing.T) *sqlstore.DB { return open(t, e.url(t)) }
-		for name, run := range map[string]func(t *testing.T){
-			"Clients": func(t *testing.T) { clienttest.Run(t, func(t *testing.T) client.Store { return fresh(t).Clients() }) },
-			"Accounts": func(t *testing.T) {
-				accounttest.Run(t, func(t *testing.T) account.Store { return fresh(t).Accounts() })
-			},
-			"Keys": func(t *testing.T) { keystest.Run(t, func(t *testing.T) keys.Store { return fresh(t).Keys() }) },
-			"Requests": func(t *testing.T) {
-				authorizetest.Run(t, func(t *testing.T) authorize.Store { return fresh(t).Requests() })
-			},
-			"Limits": func(t *testing.T) { limittest.Run(t, func(t *testing.T) limit.Store { return fresh(t).Limits() }) },
-			"Sessions": func(t *testing.T) {
-				sessiontest.Run(t, func(t *testing.T) sessiontest.Stores {
-					db := fresh(t)
-					return sessiontest.Stores{
-						Sessions: db.Sessions(), Accounts: db.Accounts(), Revocations: db.Revocations(), Events: events(db),
-					}
+		t.Run(e.name, func(t *testing.T) {
+			t.Parallel()
+			var seen statements
+			t.Run("Stores", func(t *testing.T) {
+				contracts(t, func(t *testing.T) *sqlstore.DB {
+					return openWith(t, e.url(t), sqlstore.Options{Watch: sqlstore.Watch{Statement: seen.add}})
 				})
-			},
-			"Codes": func(t *testing.T) {
-				codetest.Run(t, func(t *testing.T) codetest.Stores { return codeStores(fresh(t)) })
-			},
-			"Families": func(t *testing.T) {
-				refreshtest.Run(t, func(t *testing.T) refreshtest.Harness {
-					db := fresh(t)
-					return refreshtest.Harness{Store: db.Families(), Begin: begin(db), Events: eventsOf(db)}
-				})
-			},
-			"Revocations": func(t *testing.T) {
-				revoketest.Run(t, func(t *testing.T) revoketest.Stores {
-					db := fresh(t)
-					return revoketest.Stores{
-						Revocations: db.Revocations(), Families: db.Families(), Sessions: db.Sessions(), Accounts: db.Accounts(),
-						Clients: db.Clients(), Requests: db.Requests(), Begin: begin(db), Events: events(db),
-					}
-				})
-			},
-		} {
-			t.Run(e.name+"/"+name, func(t *testing.T) {
-				t.Parallel()
-				run(t)
 			})
-		}
+			t.Run("Plans", func(t *testing.T) { plans(t, e, &seen) })
+		})
+	}
+}
+
+func contracts(t *testing.T, fresh func(t *testing.T) *sqlstore.DB) {
+	for name, run := range map[string]func(t *testing.T){
+		"Clients": func(t *testing.T) { clienttest.Run(t, func(t *testing.T) client.Store { return fresh(t).Clients() }) },
+		"Accounts": func(t *testing.T) {
+			accounttest.Run(t, func(t *testing.T) account.Store { return fresh(t).Accounts() })
+		},
+		"Keys": func(t *testing.T) { keystest.Run(t, func(t *testing.T) keys.Store { return fresh(t).Keys() }) },
+		"Requests": func(t *testing.T) {
+			authorizetest.Run(t, func(t *testing.T) authorize.Store { return fresh(t).Requests() })
+		},
+		"Limits": func(t *testing.T) { limittest.Run(t, func(t *testing.T) limit.Store { return fresh(t).Limits() }) },
+		"Sessions": func(t *testing.T) {
+			sessiontest.Run(t, func(t *testing.T) sessiontest.Stores {
+				db := fresh(t)
+				return sessiontest.Stores{
+					Sessions: db.Sessions(), Accounts: db.Accounts(), Revocations: db.Revocations(), Events: events(db),
+				}
+			})
+		},
+		"Codes": func(t *testing.T) {
+			codetest.Run(t, func(t *testing.T) codetest.Stores { return codeStores(fresh(t)) })
+		},
+		"Families": func(t *testing.T) {
+			refreshtest.Run(t, func(t *testing.T) refreshtest.Harness {
+				db := fresh(t)
+				return refreshtest.Harness{Store: db.Families(), Begin: begin(db), Events: eventsOf(db)}
+			})
+		},
+		"Revocations": func(t *testing.T) {
+			revoketest.Run(t, func(t *testing.T) revoketest.Stores {
+				db := fresh(t)
+				return revoketest.Stores{
+					Revocations: db.Revocations(), Families: db.Families(), Sessions: db.Sessions(), Accounts: db.Accounts(),
+					Clients: db.Clients(), Requests: db.Requests(), Begin: begin(db), Events: events(db),
+				}
+			})
+		},
+		"Sweep": func(t *testing.T) {
+			if _, err := fresh(t).Clean(t.Context(), epoch, 0); err != nil {
+				t.Error(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			run(t)
+		})
 	}
 }

@@ -21,6 +21,9 @@ type Watch struct {
 	Fault func()
 	// Batch gets how many transactions have shared a commit of SQLite.
 	Batch func(int)
+	// Statement gets each statement before it runs, with its arguments, which
+	// may be secrets.
+	Statement func(text string, args []any)
 }
 
 // watched is a [Querier] that tells of the faults of another one.
@@ -31,6 +34,7 @@ type watched struct {
 
 // ExecContext runs a statement.
 func (w watched) ExecContext(ctx context.Context, text string, args ...any) (sql.Result, error) {
+	w.tell(text, args)
 	r, err := w.Querier.ExecContext(ctx, text, args...)
 	w.db.failed(err)
 	return r, err
@@ -38,9 +42,16 @@ func (w watched) ExecContext(ctx context.Context, text string, args ...any) (sql
 
 // QueryContext runs a query.
 func (w watched) QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
+	w.tell(text, args)
 	r, err := w.Querier.QueryContext(ctx, text, args...)
 	w.db.failed(err)
 	return r, err
+}
+
+func (w watched) tell(text string, args []any) {
+	if f := w.db.options.Watch.Statement; f != nil {
+		f(text, args)
+	}
 }
 
 // failed tells of err if it is a fault of the database.

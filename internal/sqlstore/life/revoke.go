@@ -154,8 +154,9 @@ func (s Revocations) Since(ctx context.Context, number int64, now time.Time, lim
 		return e, err
 	}, `select c.number, coalesce(f.number, 0), coalesce(f.kind, ''), coalesce(f.value, ''), coalesce(f.before, 0),
 		coalesce(f.reason, ''), coalesce(f.at, 0), coalesce(f.until, 0)
-		from feed_counter c left join feed f on f.number > $1 and f.until >= $2
-		order by f.number limit $3`, number, engine.Unix(now), max(limit, 1))
+		from feed_counter c left join (select number, kind, value, before, reason, at, until from feed
+			where number > $1 and until >= $2 order by number limit $3) f on true
+		order by f.number`, number, engine.Unix(now), max(limit, 1))
 	if err != nil {
 		return nil, 0, fmt.Errorf("read feed: %w", err)
 	}
