@@ -235,11 +235,8 @@ func (a *App) lost(ctx context.Context, entries []revoke.Entry) {
 // Handler returns the handler of the whole server.
 func (a *App) Handler() http.Handler { return a.handler }
 
-// How often what has expired is deleted, and how much in one statement.
-const (
-	sweepEvery = time.Minute
-	sweepBatch = 500
-)
+// sweepEvery is how often what has expired is deleted.
+const sweepEvery = time.Minute
 
 // Run does the background work until ctx ends: the revocation feed, the life of
 // the keys, cleaning up, watching the clock.
@@ -285,26 +282,24 @@ func (a *App) sweep(ctx context.Context) error {
 			return nil
 		case <-t.C:
 		}
-		if err := a.Sweep(ctx); err != nil && ctx.Err() == nil {
+		// With much to do it comes back, so that the clock is watched meanwhile.
+		if err := a.clean(ctx, sweepEvery); err != nil && ctx.Err() == nil {
 			a.log.LogAttrs(ctx, slog.LevelWarn, "cleaning up", slog.Any("err", err))
 		}
 		a.watchClock(ctx)
 	}
 }
 
-// Sweep deletes what has expired, in small batches.
-func (a *App) Sweep(ctx context.Context) error {
-	for ctx.Err() == nil {
-		n, err := a.DB.Sweep(ctx, a.now(), sweepBatch)
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			a.insight.swept.Store(a.now().UnixNano())
-			return nil
-		}
+// Sweep deletes all that has expired, in small batches.
+func (a *App) Sweep(ctx context.Context) error { return a.clean(ctx, 0) }
+
+func (a *App) clean(ctx context.Context, atMost time.Duration) error {
+	now := a.now()
+	done, err := a.DB.Clean(ctx, now, atMost)
+	if done {
+		a.insight.swept.Store(now.UnixNano())
 	}
-	return nil
+	return err
 }
 
 // maxSkew is by how much the clocks of a node and the database may differ

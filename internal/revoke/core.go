@@ -96,7 +96,8 @@ func (c *Core) Notify() {
 const (
 	heartbeat     = time.Second
 	expireEvery   = 30 * time.Second
-	expireBatch   = 500
+	expireBatch   = 50
+	restFor       = 4 // times as long as a batch has taken
 	retryListen   = time.Second
 	entriesAtOnce = 5_000
 )
@@ -146,6 +147,7 @@ func (c *Core) expire(ctx context.Context) {
 		case <-t.C:
 		}
 		for {
+			began := time.Now()
 			n, err := c.Store.EndExpired(ctx, c.now(), expireBatch)
 			if err != nil {
 				if ctx.Err() == nil {
@@ -158,6 +160,12 @@ func (c *Core) expire(ctx context.Context) {
 			}
 			if n < expireBatch {
 				break
+			}
+			// Others wait for what a batch holds: most of the time is theirs.
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(restFor * time.Since(began)):
 			}
 		}
 	}

@@ -593,3 +593,38 @@ func serverRestarts(t *testing.T) {
 		}
 	}
 }
+
+// TestClean: however much has expired, all of it is deleted and nothing else, and
+// somebody with little time stops before it is done.
+func TestClean(t *testing.T) {
+	onEach(t, func(t *testing.T, db *sqlstore.DB) {
+		const keys = 700 // more than a few batches
+		now := epoch.Add(time.Hour)
+		for i := range keys {
+			until := now
+			if i%7 == 0 {
+				until = now.Add(time.Second)
+			}
+			if _, err := db.Limits().Once(t.Context(), opaque.Digest{byte(i), byte(i >> 8)}, epoch, until); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if done, err := db.Clean(t.Context(), now, time.Nanosecond); err != nil || done {
+			t.Errorf("without time: %v, %v, want false", done, err)
+		}
+		if done, err := db.Clean(t.Context(), now, 0); err != nil || !done {
+			t.Errorf("with all the time: %v, %v, want true", done, err)
+		}
+		if n, err := db.Sweep(t.Context(), now, 0); err != nil || n != 0 {
+			t.Errorf("%d rows were left, %v", n, err)
+		}
+		if n, err := db.Sweep(t.Context(), now.Add(time.Second), 0); err != nil || n != keys/7 {
+			t.Errorf("%d rows had not expired, %v, want %d", n, err, keys/7)
+		}
+		ended, end := context.WithCancel(t.Context())
+		end()
+		if done, err := db.Clean(ended, now, 0); err == nil || done {
+			t.Errorf("in an ended context: %v, %v", done, err)
+		}
+	})
+}
