@@ -36,6 +36,7 @@ var mayImport = map[string][]string{
 	"internal/web":               {"oauth", "internal/opaque"},
 	"internal/page":              {"internal/page/part"},
 	"internal/page/part":         {},
+	"internal/pace":              {},
 	"internal/page/preview":      {"internal/page"},
 
 	// Domain: who and with what.
@@ -52,7 +53,7 @@ var mayImport = map[string][]string{
 	"internal/metric":  {"dpop", "internal/audit", "internal/refresh"},
 	"internal/token":   {"oauth", "internal/jose", "internal/opaque", "internal/proof", "internal/web"},
 	"internal/revoke": {
-		"oauth", "internal/audit", "internal/client", "internal/policy", "internal/reach", "internal/refresh",
+		"oauth", "internal/audit", "internal/client", "internal/pace", "internal/policy", "internal/reach", "internal/refresh",
 		"internal/token", "internal/web",
 	},
 
@@ -80,7 +81,7 @@ var mayImport = map[string][]string{
 	// Adapters: nobody but app imports them.
 	"internal/sqlstore": {
 		"internal/account", "internal/audit", "internal/authorize", "internal/client", "internal/code", "internal/fsck",
-		"internal/history", "internal/keys", "internal/limit", "internal/opaque", "internal/refresh", "internal/revoke", "internal/session",
+		"internal/history", "internal/keys", "internal/limit", "internal/opaque", "internal/pace", "internal/refresh", "internal/revoke", "internal/session",
 		"internal/sqlstore/engine", "internal/sqlstore/life",
 	},
 	"internal/sqlstore/engine": {"internal/audit", "internal/opaque"},
@@ -146,6 +147,7 @@ var mayImport = map[string][]string{
 	"internal/pgtest":   {"internal/postgres", "internal/sqlstore"},
 	"bench":             {},
 	"bench/fanout":      {},
+	"bench/fill":        {},
 	"bench/report":      {},
 
 	// The chaos harness: real servers, held to the contract while things break.

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fastbind/fastbind/internal/pace"
 	"github.com/fastbind/fastbind/internal/policy"
 	"github.com/fastbind/fastbind/internal/refresh"
 	"github.com/fastbind/fastbind/internal/token"
@@ -97,7 +98,6 @@ const (
 	heartbeat     = time.Second
 	expireEvery   = 30 * time.Second
 	expireBatch   = 50
-	restFor       = 4 // times as long as a batch has taken
 	retryListen   = time.Second
 	entriesAtOnce = 5_000
 )
@@ -146,26 +146,19 @@ func (c *Core) expire(ctx context.Context) {
 			return
 		case <-t.C:
 		}
-		for {
-			began := time.Now()
-			n, err := c.Store.EndExpired(ctx, c.now(), expireBatch)
+		for n := expireBatch; n == expireBatch && ctx.Err() == nil; {
+			_, err := pace.Do(ctx, func() (err error) {
+				n, err = c.Store.EndExpired(ctx, c.now(), expireBatch)
+				if n > 0 {
+					c.Notify()
+				}
+				return err
+			})
 			if err != nil {
 				if ctx.Err() == nil {
 					c.Log.LogAttrs(ctx, slog.LevelWarn, "ending what has run out", slog.Any("err", err))
 				}
 				break
-			}
-			if n > 0 {
-				c.Notify()
-			}
-			if n < expireBatch {
-				break
-			}
-			// Others wait for what a batch holds: most of the time is theirs.
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(restFor * time.Since(began)):
 			}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/fastbind/fastbind/internal/pace"
 	"github.com/fastbind/fastbind/internal/sqlstore/engine"
 )
 
@@ -76,48 +77,37 @@ const (
 	minSweep, firstSweep = 10, 100
 	// sweepTime is what a batch should take at most: others wait behind it.
 	sweepTime = 5 * time.Millisecond
-	// restFor is how many times as long as it worked [DB.Clean] rests.
-	restFor = 4
 )
 
 // Clean deletes all that has expired, in batches that are as large as can be
-// deleted in a few milliseconds, and rests after each, so that it has a fifth of
-// the time of one connection however much there is to do. It stops early, and
-// says that it is not done, once it has worked for as long as atMost; 0: it does
-// not.
+// deleted in a few milliseconds, each with its rest. It stops early, and says that
+// it is not done, once work and rest have taken as long as atMost; 0: it does not.
 func (db *DB) Clean(ctx context.Context, now time.Time, atMost time.Duration) (done bool, err error) {
 	all := db.expiries(now)
 	sizes := slices.Repeat([]int{firstSweep}, len(all))
-	for began := time.Now(); !done; {
-		if atMost > 0 && time.Since(began) >= atMost {
-			return false, nil
-		}
-		done = true
+	for spent := time.Duration(0); atMost == 0 || spent < atMost; {
+		total := 0
 		for i, e := range all {
-			at := time.Now()
-			n, err := db.delete(ctx, e, sizes[i])
+			n := 0
+			took, err := pace.Do(ctx, func() (err error) {
+				n, err = db.delete(ctx, e, sizes[i])
+				return err
+			})
 			if err != nil {
 				return false, err
 			}
-			if n == 0 {
-				continue
-			}
-			done = false
-			took := time.Since(at)
+			spent += took * (1 + pace.Rest)
+			total += n
 			switch {
 			case took > sweepTime:
 				sizes[i] = max(sizes[i]/2, minSweep)
 			case n == sizes[i] && took < sweepTime/2:
 				sizes[i] = min(sizes[i]*2, maxSweep)
 			}
-			rest := time.NewTimer(restFor * took)
-			select {
-			case <-rest.C:
-			case <-ctx.Done():
-				rest.Stop()
-				return false, context.Cause(ctx)
-			}
+		}
+		if total == 0 {
+			return true, nil
 		}
 	}
-	return true, nil
+	return false, nil
 }
