@@ -16,6 +16,7 @@ REFRESHES ?= 12000
 ENGINE    ?= both
 ROUNDS   ?= 1000
 LOAD     ?= 100000
+SCALE    ?= 10000000
 
 # golangci-lint is built apart from tools/go.mod: as a tool it would add more
 # than two hundred requirements to it.
@@ -127,6 +128,11 @@ ROUNDS_OF_FANOUT ?= 300
 fanout: ## Measure how long a revocation takes to the last of 200 guards, on one node and on three.
 	scripts/need.sh postgresql
 	FASTBIND_TEST_POSTGRES=1 $(GO) test -run '^Test' -v -count 1 -timeout 30m ./bench/fanout -rounds $(ROUNDS_OF_FANOUT)
+
+.PHONY: scale
+scale: ## Compare refreshes with SCALE families, and SCALE expired rows, with those with few; needs 20 GB.
+	scripts/need.sh postgresql
+	FASTBIND_TEST_POSTGRES=1 SCALE=$(SCALE) $(GO) test -run '^TestScale$$' -count 1 -v -timeout 120m ./bench
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME.
