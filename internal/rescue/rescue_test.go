@@ -374,6 +374,9 @@ func TestRestore(t *testing.T) {
 			t.Errorf("finish: %+v", done)
 		}
 		w.start()
+		if m, err := w.App.DB.Histories().Mark(t.Context()); err != nil || m.Number < time.Now().Add(-time.Hour).Unix()*revoke.Leap {
+			t.Errorf("the numbers of the feed go on within what guards may have seen: %+v, %v", m, err)
+		}
 
 		guards["a fresh guard"] = w.guard()
 		again := w.Browser()
