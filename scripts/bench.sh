@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # bench.sh runs the benchmarks that the README quotes and prints what they
 # measured, with what is to know of the machine. BENCHTIME is for each, COUNT how
-# often.
+# often, REFRESHES how many the longest makes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export FASTBIND_TEST_POSTGRES=1
@@ -15,7 +15,13 @@ postgres() {
 echo "date: $(date -u +%F)"
 echo "go: $(go env GOVERSION)"
 echo "postgresql: $(postgres)"
-go test -run '^$' -bench . -benchtime "$BENCHTIME" -count "$COUNT" -timeout 60m ./guard
-go test -run '^$' -bench . -benchtime "$BENCHTIME" -count "$COUNT" -timeout 60m ./bench
-# Each run is a hundred revocations or more: one is enough.
-go test -run '^$' -bench . -benchtime 1x -count 1 -timeout 30m ./bench/fanout
+measure() {
+	go test -run '^$' -timeout 60m "$@"
+}
+
+measure -bench . -benchtime "$BENCHTIME" -count "$COUNT" ./guard
+measure -bench . -skip '^Benchmark(Rows|Pool)' -benchtime "$BENCHTIME" -count "$COUNT" ./bench
+# Of these one run is long enough.
+measure -bench '^BenchmarkRows$/PostgreSQL' -benchtime 1x ./bench -refreshes "$REFRESHES"
+measure -bench '^BenchmarkPool$' -benchtime 1x ./bench -refreshes "$REFRESHES"
+measure -bench . -benchtime 1x ./bench/fanout
