@@ -89,10 +89,10 @@ func (o options) run(ctx context.Context, out io.Writer) error {
 // of them are awake at the same time, and that each lives for hours.
 func (o *options) crowd() {
 	if o.clients == 0 {
-		o.clients = int(min(max(o.refreshes/100, 240), 2000))
+		o.clients = int(min(max(o.refreshes/100, 240), 3000))
 	}
 	if o.scenes == 0 {
-		o.scenes = max(o.clients/6, 1)
+		o.scenes = max(o.clients/10, 40)
 	}
 }
 
