@@ -172,10 +172,10 @@ func (s *Server) begin() error {
 	return err
 }
 
-// keep starts the server below a shell that stops it when this process ends,
-// however it ends.
+// keep starts the server below a shell that stops it, and removes its directory,
+// when this process ends, however it ends.
 func (s *Server) keep(as *syscall.Credential) (err error) {
-	const script = `"$@" >/dev/null && echo ready && cat >/dev/null; "$1" -D "$3" -m immediate -w stop >/dev/null 2>&1`
+	const script = `"$@" >/dev/null && echo ready && cat >/dev/null; "$1" -D "$3" -m immediate -w stop >/dev/null 2>&1; cd / && rm -rf "${3%/data}"`
 	s.keeper = exec.Command("/bin/sh", append([]string{"-c", script, "sh", filepath.Join(s.bin, "pg_ctl"), "-D", s.data()}, s.startArgs()...)...) //nolint:noctx // it outlives every context
 	s.keeper.Dir = s.dir
 	s.keeper.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: as}
