@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fastbind/fastbind/dpop"
 	"github.com/fastbind/fastbind/guard"
 	"github.com/fastbind/fastbind/guard/guardtest"
 )
@@ -142,6 +143,51 @@ func BenchmarkNew(b *testing.B) {
 			b.Fatalf("the cache was hit: %+v", s)
 		}
 	}
+}
+
+// BenchmarkBound checks bound tokens that were seen before, each time with a new
+// proof, in turn with the one signature check that this cannot do without.
+func BenchmarkBound(b *testing.B) {
+	issuer := guardtest.New(b)
+	now := time.Now()
+	g := issuer.Guard(b, func(c *guard.Config) { c.Now, c.DPoP.MaxProofs = func() time.Time { return now }, 4096 })
+	const scope = "orders:read"
+	requests := make([]*http.Request, 4096)
+	var holders [64]holder
+	for i := range holders {
+		holders[i] = newHolder(b, issuer, guardtest.Claims{Scope: "openid " + scope})
+	}
+	// What is used up by a round comes again with the nonces of the next.
+	prepare := func() {
+		now = now.Add(time.Second)
+		nonce := nonceOf(g)
+		for i := range requests {
+			requests[i] = holders[i%len(holders)].request(b, nonce, func(p *dpop.Params) { p.Now = now })
+		}
+	}
+	prepare()
+	verify := bare(b, "ES256", len(requests[0].Header.Get("DPoP"))-87)
+	var bare, whole time.Duration
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if i%len(requests) == 0 && i > 0 {
+			b.StopTimer()
+			now = now.Add(dpop.NonceLife + dpop.ClockDifference + time.Minute)
+			for j := range holders { // their tokens have to live on
+				holders[j] = newHolder(b, issuer, guardtest.Claims{Scope: "openid " + scope, Issued: now})
+			}
+			prepare()
+			b.StartTimer()
+		}
+		begun := time.Now()
+		verify()
+		between := time.Now()
+		if _, err := g.Check(requests[i%len(requests)], scope); err != nil {
+			b.Fatal(err)
+		}
+		bare, whole = bare+between.Sub(begun), whole+time.Since(between)
+	}
+	b.ReportMetric(float64(whole)/float64(bare), "x-bare")
 }
 
 // bare returns what verifies signatures over n bytes, of 1,024 in turn as with
