@@ -80,8 +80,7 @@ func TestRedirectURIWithoutPKCE(t *testing.T) {
 }
 
 // TestD03KeptRefreshToken: the refresh token of a confidential client that shows
-// proofs stays the same where its policy says so, and only then. RFC 9449,
-// section 5.
+// proofs stays the same, and only then. RFC 9449, section 5.
 func TestD03KeptRefreshToken(t *testing.T) {
 	t.Parallel()
 	w := open(t, apptest.Options{})
@@ -91,7 +90,7 @@ func TestD03KeptRefreshToken(t *testing.T) {
 		Auth: &client.Authenticator{Store: w.App.Clients, Throttle: &limit.Memory{}}, Codes: w.App.DB.Codes(),
 		Minter: refresh.Minter{Keys: opaque.NewSecrets().Keys(refresh.KeyPurpose)}, Rotator: &refresh.Rotator{Store: w.App.Families},
 		Mint: &token.Mint{Issuer: w.Issuer, Signers: w.App.Keys}, Revoke: w.App.Revoke, Proofs: w.App.Proofs,
-		Policy: func(string) policy.Policy { k := policy.Presets()[0]; k.Refresh = policy.Keep; return k },
+		Policy: func(string) policy.Policy { return policy.Presets()[0] },
 		Log:    slog.New(slog.DiscardHandler),
 	}
 	ask := func(c apptest.App, form url.Values, shows bool) apptest.Answer {

@@ -55,7 +55,7 @@ func (q *request) answer(access string, expires time.Time, scope []string) respo
 
 // refreshes reports whether the client gets refresh tokens.
 func (q *request) refreshes() bool {
-	return q.client.May(oauth.GrantRefreshToken) && q.policy.Refresh != "none"
+	return q.client.May(oauth.GrantRefreshToken) && q.policy.Refresh != policy.None
 }
 
 // narrowed returns the values that were asked for, which must be among those
@@ -96,8 +96,7 @@ func (h *Handler) refreshToken(ctx context.Context, q *request) (response, error
 	}
 	rules := refresh.Rules{
 		Policy: q.policy, SendsAttempts: q.client.SendsAttempts, APIsReport: q.client.APIsReport, NotifyOnly: q.client.NotifyOnly,
-		KeepsTokens: q.policy.Refresh == policy.Keep && !q.client.Public(),
-		AnyKey:      !q.client.Public(), BoundOnly: q.client.Public() && q.client.Constrained(),
+		KeepsTokens: !q.client.Public(), AnyKey: !q.client.Public(), BoundOnly: q.client.Public() && q.client.Constrained(),
 	}
 	if err := h.Proofs.Use(ctx, q.proof, q.now); err != nil {
 		return response{}, err

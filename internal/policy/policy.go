@@ -17,9 +17,10 @@ type Refresh string
 
 // The ways in which refresh tokens behave.
 const (
-	Rotate Refresh = "rotate" // each use gives the next one
-	Keep   Refresh = "keep"   // stays the same; for sender-constrained confidential clients only
-	None   Refresh = "none"   // none is issued: sign in again
+	// Rotate: each use gives the next one. That of a confidential client that
+	// is bound to a key stays the same.
+	Rotate Refresh = "rotate"
+	None   Refresh = "none" // none is issued: sign in again
 )
 
 // A Policy is one setting of the dial.
@@ -73,7 +74,7 @@ func (p Policy) Check() error {
 		return fmt.Errorf("policy %s: both an idle and an absolute end are needed", p.Name)
 	case p.SessionIdle <= 0 || p.SessionAbsolute <= 0:
 		return fmt.Errorf("policy %s: both an idle and an absolute end of the session are needed", p.Name)
-	case !slices.Contains([]Refresh{"", Rotate, Keep, None}, p.Refresh):
+	case !slices.Contains([]Refresh{"", Rotate, None}, p.Refresh):
 		return fmt.Errorf("policy %s: unknown refresh mode %q", p.Name, p.Refresh)
 	}
 	return nil
