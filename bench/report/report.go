@@ -27,6 +27,7 @@ type figure struct {
 	Ratio     *float64 `json:"ratio"`
 	Bar       string   `json:"bar,omitempty"`
 	Met       *bool    `json:"met"`
+	Above     string   `json:"above,omitempty"` // what is spent above the floor
 }
 
 func newReport(m measurement) report {
@@ -41,7 +42,7 @@ func newReport(m measurement) report {
 
 // figure returns the row with what was measured.
 func (w row) figure(m measurement) figure {
-	f := figure{Name: w.name, Unit: w.as, Bar: w.bar.text(w.as)}
+	f := figure{Name: w.name, Unit: w.as, Bar: w.bar.text(w.as), Above: w.above}
 	value, ok := m.median(w.of)
 	if !ok {
 		return f
@@ -118,6 +119,12 @@ func (r report) table() string {
 			verdict = map[bool]string{true: "met", false: "**not met**"}[*f.Met]
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", f.Name, value, beside, ratio, f.Bar, verdict)
+	}
+	b.WriteString("\nWhat is spent above the floor:\n\n")
+	for _, f := range r.Rows {
+		if f.Above != "" {
+			fmt.Fprintf(&b, "- %s: %s\n", f.Name, f.Above)
+		}
 	}
 	return b.String()
 }
