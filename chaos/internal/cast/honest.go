@@ -61,7 +61,7 @@ func (p *Play) begin(ctx context.Context, r *rand.Rand, k site.Kind) *holder {
 	first := &holder{Holding: h, play: p, random: r}
 	for range k.Processes {
 		copied := *h
-		copied.Prover = h.Prover.Process()
+		copied.Prover = p.Site.Process(h.Prover)
 		first.others = append(first.others, &holder{Holding: &copied, play: p, random: rand.New(rand.NewPCG(r.Uint64(), 1))})
 	}
 	return first

@@ -226,7 +226,7 @@ func (h *holder) robbed(r *rand.Rand) *holder {
 	if h.Kind.Bound {
 		loot.Party = watch.Stranger
 		if chance(r, 500) {
-			own, err := site.NewProver(r)
+			own, err := h.play.Site.Prover(r)
 			if err != nil {
 				h.play.Site.Log.Report("harness", "%v", err)
 				return nil

@@ -86,7 +86,7 @@ func (s *Site) begin(ctx context.Context, r *rand.Rand, k Kind, subject, network
 	s.mu.Unlock()
 	h := &Holding{Kind: k, Family: f, Network: network}
 	if f.Bound = k.Bound; k.Bound {
-		if h.Prover, err = NewProver(r); err != nil {
+		if h.Prover, err = s.Prover(r); err != nil {
 			return nil, err
 		}
 	}

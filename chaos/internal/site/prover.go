@@ -14,8 +14,9 @@ import (
 // A Prover makes the proofs of one device or process. It is safe for concurrent
 // use.
 type Prover struct {
-	key   *dpop.Key
-	clock time.Duration // by how much its clock is wrong
+	key       *dpop.Key
+	clock     time.Duration   // by how much its clock is wrong
+	transport *dpop.Transport // to APIs
 
 	mu    sync.Mutex
 	nonce string // the newest one; under mu
@@ -24,14 +25,22 @@ type Prover struct {
 // maxClock is by how much the clock of a client may be wrong.
 const maxClock = 4 * time.Minute
 
-// NewProver returns one with a key of its own.
-func NewProver(r *rand.Rand) (*Prover, error) {
+// Prover returns one with a key of its own.
+func (s *Site) Prover(r *rand.Rand) (*Prover, error) {
 	key, err := dpop.NewKey()
-	return &Prover{key: key, clock: time.Duration(r.Int64N(int64(2*maxClock))) - maxClock}, err
+	if err != nil {
+		return nil, err
+	}
+	return s.prover(key, time.Duration(r.Int64N(int64(2*maxClock)))-maxClock), nil
 }
 
 // Process returns a prover of another process that shares the key.
-func (p *Prover) Process() *Prover { return &Prover{key: p.key, clock: p.clock} }
+func (s *Site) Process(p *Prover) *Prover { return s.prover(p.key, p.clock) }
+
+func (s *Site) prover(key *dpop.Key, clock time.Duration) *Prover {
+	now := func() time.Time { return s.Clock.Now().Add(clock) }
+	return &Prover{key: key, clock: clock, transport: &dpop.Transport{Key: key, Base: &s.api, Now: now}}
+}
 
 // prove adds a proof to the headers of a request.
 func (p *Prover) prove(h http.Header, method, path, access string, now time.Time) error {

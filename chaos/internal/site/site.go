@@ -52,6 +52,7 @@ type Site struct {
 	secret   string // of the resource server
 	secrets  map[string]string
 	guards   []*guard.Guard
+	api      api
 	stop     func()
 	work     sync.WaitGroup
 
@@ -116,15 +117,17 @@ const days = 60 * 24 * time.Hour
 
 // follow starts the guards.
 func (s *Site) follow(ctx context.Context) error {
-	for range s.options.Guards {
+	for i := range s.options.Guards {
 		g, err := guard.New(guard.Config{
 			Issuer: Issuer, Audience: audience, ClientID: resourceServer, ClientSecret: s.secret,
 			HTTPClient: &http.Client{Transport: s.Wire}, Now: s.Clock.Now,
+			DPoP: guard.DPoP{PublicURLs: []string{address(i)}},
 		})
 		if err != nil {
 			return err
 		}
 		s.guards = append(s.guards, g)
+		s.api.add(i, g)
 		s.work.Go(func() { g.Run(ctx) }) //nolint:errcheck // it returns nil
 	}
 	ready, cancel := context.WithTimeout(ctx, time.Minute)
