@@ -37,8 +37,8 @@ func (p *Play) killServers(ctx context.Context, r *rand.Rand) {
 
 // crashDatabase kills the database without a warning.
 func (p *Play) crashDatabase(ctx context.Context, r *rand.Rand) {
-	p.every(ctx, r, max(3, p.Refreshes/20_000), func() error {
-		return p.Site.Crash(ctx, between(r, 0, 8*time.Second))
+	p.every(ctx, r, max(6, p.Refreshes/20_000), func() error {
+		return p.Site.Crash(ctx, between(r, 0, 12*time.Second))
 	})
 }
 
