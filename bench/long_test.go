@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-var refreshed = flag.Int("refreshes", 20_000, "refreshes of BenchmarkRows, and ten times those of BenchmarkPool")
+var longest = flag.Int("refreshes", 20_000, "refreshes of BenchmarkRows, and ten times those of BenchmarkPool")
 
 // BenchmarkRows refreshes 1,000 families, 50 at once so that each has the same
 // share, a million times where `make bench` runs it, and counts what the database
 // holds afterwards.
 func BenchmarkRows(b *testing.B) {
 	for _, e := range engines() {
-		b.Run(e.name, func(b *testing.B) { long(b, e, few/20, *refreshed) })
+		b.Run(e.name, func(b *testing.B) { long(b, e, few/20, *longest) })
 	}
 }
 
@@ -28,7 +28,7 @@ func BenchmarkPool(b *testing.B) {
 			continue
 		}
 		for _, conns := range []int{1, 60} {
-			b.Run(fmt.Sprint(conns), func(b *testing.B) { long(b, e, crowded, *refreshed/10, fmt.Sprint("FASTBIND_DATABASE_CONNS=", conns)) })
+			b.Run(fmt.Sprint(conns), func(b *testing.B) { long(b, e, crowded, *longest/10, fmt.Sprint("FASTBIND_DATABASE_CONNS=", conns)) })
 		}
 	}
 }
