@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/fastbind/fastbind/chaos/internal/cast"
@@ -64,14 +65,9 @@ func (o options) run(ctx context.Context, out io.Writer) error {
 		defer os.RemoveAll(dir) //nolint:errcheck // what is left over is harmless
 	}
 	fmt.Fprintf(out, "seed=%d refreshes=%d clients=%d scenes=%d engines=%s\n", o.seed, o.refreshes, o.clients, o.scenes, strings.Join(engines, ","))
-	var s sums
-	for _, engine := range engines {
-		if s.broken {
-			break
-		}
-		if err := o.play(ctx, out, &s, engine, filepath.Join(dir, engine), o.refreshes/int64(len(engines))); err != nil {
-			return fmt.Errorf("%s: %w", engine, err)
-		}
+	s, err := o.plays(ctx, out, dir, engines)
+	if err != nil {
+		return err
 	}
 	slices.Sort(s.gone)
 	p99 := -1.0
@@ -83,6 +79,36 @@ func (o options) run(ctx context.Context, out io.Writer) error {
 		return errBroken
 	}
 	return nil
+}
+
+// plays plays on all engines at once: while one waits for its disk the other has
+// the processors. It prints what came of each, in their order.
+func (o options) plays(ctx context.Context, out io.Writer, dir string, engines []string) (sums, error) {
+	said, came, failed := make([]strings.Builder, len(engines)), make([]sums, len(engines)), make([]error, len(engines))
+	var work sync.WaitGroup
+	for i, engine := range engines {
+		work.Go(func() {
+			if err := o.play(ctx, &said[i], &came[i], engine, filepath.Join(dir, engine), o.refreshes/int64(len(engines))); err != nil {
+				failed[i] = fmt.Errorf("%s: %w", engine, err)
+			}
+		})
+	}
+	work.Wait()
+	var all sums
+	for i := range engines {
+		fmt.Fprint(out, said[i].String())
+		all.add(came[i])
+	}
+	return all, errors.Join(failed...)
+}
+
+func (s *sums) add(t sums) {
+	s.refreshes += t.refreshes
+	s.logouts += t.logouts
+	s.thefts += t.thefts
+	s.noticed += t.noticed
+	s.gone = append(s.gone, t.gone...)
+	s.broken = s.broken || t.broken
 }
 
 // crowd says how many parties there are, if nothing else does: enough that many
