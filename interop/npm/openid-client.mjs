@@ -58,7 +58,8 @@ await step('userinfo', async () => {
 
 const second = await step('refresh', async () => {
   const t = await client.refreshTokenGrant(config, first.refresh_token, undefined, proof)
-  check(t.refresh_token !== first.refresh_token && t.access_token !== first.access_token, 'the same tokens again')
+  const keeps = withProof && !!me.client_secret // FAPI 2.0 Security Profile, section 5.3.2.1
+  check((t.refresh_token === first.refresh_token) === keeps && t.access_token !== first.access_token, 'the wrong tokens again')
   check(t.claims().sub === sub, 'another subject')
   return t
 })
