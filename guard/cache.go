@@ -45,7 +45,13 @@ const cacheShards = 64
 type cache struct {
 	seed   maphash.Seed
 	shards [cacheShards]cacheShard
+	// front has the entries that were asked for last, each where its hash says,
+	// to be found without a lock. What is in no shard is not in it either.
+	front []atomic.Pointer[seen]
 }
+
+// maxFront is the most that front has room for: 1 MB.
+const maxFront = 1 << 17
 
 type cacheShard struct {
 	mu           sync.RWMutex
@@ -60,7 +66,11 @@ type cacheShard struct {
 }
 
 func newCache(entries int, bytes int64) *cache {
-	c := &cache{seed: maphash.MakeSeed()}
+	size := 1
+	for size < min(2*entries, maxFront) {
+		size *= 2
+	}
+	c := &cache{seed: maphash.MakeSeed(), front: make([]atomic.Pointer[seen], size)}
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.byHash = map[uint64]*seen{}
@@ -74,17 +84,35 @@ func newCache(entries int, bytes int64) *cache {
 func (c *cache) find(token string) *seen {
 	h := maphash.String(c.seed, token)
 	shard := &c.shards[h%cacheShards]
-	shard.mu.RLock()
-	s := shard.byHash[h]
-	shard.mu.RUnlock()
+	s := c.at(h).Load()
 	if s == nil || s.token != token {
-		shard.misses.Add(1)
-		return nil
+		if s = c.behind(shard, h, token); s == nil {
+			shard.misses.Add(1)
+			return nil
+		}
 	}
 	shard.hits.Add(1)
 	if !s.used.Load() {
 		s.used.Store(true)
 	}
+	return s
+}
+
+// at returns the place in front for a hash. The lowest bits are those of the
+// shard, so the others count.
+func (c *cache) at(h uint64) *atomic.Pointer[seen] {
+	return &c.front[h/cacheShards&uint64(len(c.front)-1)]
+}
+
+// behind finds an entry that is not in front, and brings it there.
+func (c *cache) behind(shard *cacheShard, h uint64, token string) *seen {
+	shard.mu.RLock()
+	defer shard.mu.RUnlock() // only then can it be removed
+	s := shard.byHash[h]
+	if s == nil || s.token != token {
+		return nil
+	}
+	c.at(h).Store(s)
 	return s
 }
 
@@ -99,7 +127,7 @@ func (c *cache) add(s *seen) {
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
 	if old := shard.byHash[h]; old != nil {
-		shard.remove(old, h)
+		c.remove(shard, old, h)
 	}
 	for len(shard.ring) > 0 && (len(shard.ring) >= shard.maxEntries || shard.bytes+s.size() > shard.maxBytes) {
 		shard.hand %= len(shard.ring)
@@ -108,7 +136,7 @@ func (c *cache) add(s *seen) {
 			shard.hand++
 			continue
 		}
-		shard.remove(old, maphash.String(c.seed, old.token))
+		c.remove(shard, old, maphash.String(c.seed, old.token))
 	}
 	s.place = len(shard.ring)
 	shard.ring = append(shard.ring, s)
@@ -117,7 +145,8 @@ func (c *cache) add(s *seen) {
 }
 
 // remove takes s out of the shard, which the caller has locked.
-func (shard *cacheShard) remove(s *seen, h uint64) {
+func (c *cache) remove(shard *cacheShard, s *seen, h uint64) {
+	c.at(h).CompareAndSwap(s, nil)
 	last := len(shard.ring) - 1
 	shard.ring[s.place] = shard.ring[last]
 	shard.ring[s.place].place = s.place
@@ -135,7 +164,7 @@ func (c *cache) drop(now time.Time) {
 		shard.mu.Lock()
 		for j := len(shard.ring) - 1; j >= 0; j-- {
 			if s := shard.ring[j]; t >= s.until {
-				shard.remove(s, maphash.String(c.seed, s.token))
+				c.remove(shard, s, maphash.String(c.seed, s.token))
 			}
 		}
 		if len(shard.ring) == 0 && cap(shard.ring) > 0 {

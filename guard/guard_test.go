@@ -257,3 +257,31 @@ func TestNotRunning(t *testing.T) {
 		t.Errorf("ready: %v", err)
 	}
 }
+
+// A token that was seen is found again, and one that had to make room is not, also
+// if it was asked for last.
+func TestCacheForgets(t *testing.T) {
+	t.Parallel()
+	issuer := guardtest.New(t)
+	g := issuer.Guard(t, func(c *guard.Config) { c.CacheEntries = 1 }) // one in each shard
+	kept := get(issuer.Mint(guardtest.Claims{}))
+	check := func(r *http.Request) {
+		t.Helper()
+		if _, err := g.Check(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 3 {
+		check(kept)
+	}
+	if s := g.Stats(); s.Hits != 2 || s.Misses != 1 {
+		t.Errorf("after one token: %d hits, %d misses", s.Hits, s.Misses)
+	}
+	for range 1000 {
+		check(get(issuer.Mint(guardtest.Claims{})))
+	}
+	check(kept)
+	if s := g.Stats(); s.Hits != 2 || s.Misses != 1002 {
+		t.Errorf("after a thousand others: %d hits, %d misses", s.Hits, s.Misses)
+	}
+}

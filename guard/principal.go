@@ -36,13 +36,12 @@ type Principal struct {
 
 // Has reports whether scope was granted. It compares exactly.
 func (p *Principal) Has(scope string) bool {
-	if scope == "" {
-		return false
-	}
-	for s := range strings.SplitSeq(p.Scope, " ") {
+	for rest := p.Scope; scope != "" && rest != ""; {
+		s, after, _ := strings.Cut(rest, " ")
 		if s == scope {
 			return true
 		}
+		rest = after
 	}
 	return false
 }
