@@ -117,7 +117,11 @@ func (db *DB) Copy(ctx context.Context, table, where string, n int64, set map[st
 	if _, err := db.pool.ExecContext(ctx, text, n); err != nil {
 		return fmt.Errorf("copy row of %s: %w", table, err)
 	}
-	for _, s := range append(indexes, "analyze "+table) {
+	tidy := "vacuum (analyze) " + table // as a table of this size is when nobody has just filled it
+	if db.sqlite {
+		tidy = "analyze " + table
+	}
+	for _, s := range append(indexes, tidy) {
 		if _, err := db.pool.ExecContext(ctx, s); err != nil {
 			return fmt.Errorf("%s: %w", s, err)
 		}
