@@ -7,6 +7,9 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime/debug"
+	"slices"
+	"strings"
 
 	"github.com/fastbind/fastbind/internal/app"
 	"github.com/fastbind/fastbind/internal/config"
@@ -23,6 +26,11 @@ type serve struct {
 // Run serves until ctx ends. It stops accepting, waits for requests that are
 // under way, stops the background work and closes the database, in this order.
 func (s *serve) Run(ctx context.Context, c *console) (err error) {
+	if !slices.ContainsFunc(c.environ, func(v string) bool { return strings.HasPrefix(v, "GOGC=") }) {
+		// Little of the memory is live: collecting it less often saves an eighth
+		// of the processor time of a refresh.
+		debug.SetGCPercent(300)
+	}
 	cfg, err := s.configure(c)
 	if err != nil {
 		return err
