@@ -312,7 +312,7 @@ func (g *Guard) sweep(ctx context.Context) {
 			g.revoked.Drop(now)
 			g.seen.drop(now)
 			if g.proofs != nil {
-				g.proofs.Drop(now)
+				g.proofs.Drop(ctx, now)
 			}
 		}
 	}

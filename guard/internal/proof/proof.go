@@ -158,8 +158,13 @@ func (c *Checker) Use(ctx context.Context, p *Shown, now time.Time) error {
 	return nil
 }
 
-// Drop frees the memory of proofs that nobody accepts any more.
-func (c *Checker) Drop(now time.Time) { c.memory.drop(now) }
+// Drop frees the memory of proofs that nobody accepts any more. It looks at the
+// clock as [Checker.Check] does: what is forgotten by a clock that is wrong must
+// not be taken again by the right one.
+func (c *Checker) Drop(ctx context.Context, now time.Time) {
+	c.watch(ctx, now)
+	c.memory.drop(now)
+}
 
 // Proofs returns how many proofs are remembered.
 func (c *Checker) Proofs() int { return c.memory.entries() }
