@@ -21,8 +21,10 @@ import (
 //
 // It remembers the newest nonce of each server, and how far the server's clock
 // is from its own. A request that was refused for the want of a nonce, or for
-// its time, is sent once more, unless its body cannot be had again (see
-// [http.Request].GetBody). It is safe for concurrent use, and not to be copied.
+// its proof, is sent once more, unless its body cannot be had again (see
+// [http.Request].GetBody): the clock may have been wrong, and net/http sends a
+// request again by itself, proof and all, when a connection was lost. It is safe
+// for concurrent use, and not to be copied.
 type Transport struct {
 	// Key makes the proofs. Required.
 	Key *Key
@@ -72,9 +74,8 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	code := t.learn(origin, resp)
-	now := t.known(origin)
-	if (code != useNonce || now.nonce == before.nonce) && (code != badProof || now.ahead == before.ahead) {
+	code, now := t.learn(origin, resp)
+	if code == "" || code == useNonce && now.nonce == before.nonce {
 		return resp, nil
 	}
 	body, ok := bodyAgain(r)
@@ -181,10 +182,11 @@ func (t *Transport) known(origin string) server {
 	return t.servers[origin]
 }
 
-// learn takes from an answer what the next proof needs, and returns the error
-// code if it refuses the proof.
-func (t *Transport) learn(origin string, resp *http.Response) (code string) {
-	code = refusal(resp)
+// learn takes from an answer what the next proof needs, and returns that and the
+// error code if it refuses the proof. Others may learn something else meanwhile,
+// from another server at the same address.
+func (t *Transport) learn(origin string, resp *http.Response) (string, server) {
+	code := refusal(resp)
 	now := t.now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -201,7 +203,7 @@ func (t *Transport) learn(origin string, resp *http.Response) (code string) {
 		}
 	}
 	if s == (server{}) {
-		return code
+		return code, s
 	}
 	if t.servers == nil {
 		t.servers = map[string]server{}
@@ -213,7 +215,7 @@ func (t *Transport) learn(origin string, resp *http.Response) (code string) {
 		}
 	}
 	t.servers[origin] = s
-	return code
+	return code, s
 }
 
 // isNonce reports whether s can be a nonce (RFC 9449, section 8.1).

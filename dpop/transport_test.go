@@ -3,6 +3,7 @@ package dpop_test
 import (
 	"bytes"
 	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -378,3 +379,97 @@ func TestTransportForgets(t *testing.T) {
 type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// What net/http sends again by itself, with the same proof, after a server was cut
+// off that had seen it already, is a replay. It is sent with a new proof.
+func TestTransportAfterAReplay(t *testing.T) {
+	t.Parallel()
+	var (
+		mu   sync.Mutex
+		seen = map[string]bool{}
+		sent []string
+	)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		proof := r.Header.Get("DPoP")
+		mu.Lock()
+		replayed := seen[proof]
+		seen[proof] = true
+		sent = append(sent, r.URL.Path)
+		n := len(sent)
+		mu.Unlock()
+		switch {
+		case replayed:
+			asServer(w, "invalid_dpop_proof")
+		case n == 2: // the connection is lost when all is done
+			c, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			c.Close()
+		}
+	}))
+	t.Cleanup(server.Close)
+	transport := &dpop.Transport{Key: newKey(t), Base: server.Client().Transport}
+	do(t, transport, http.MethodGet, server.URL+"/before", nil) // so that there is a connection
+	if status, body := do(t, transport, http.MethodPost, server.URL+"/token", strings.NewReader("body"), "Idempotency-Key", "attempt"); status != http.StatusOK {
+		t.Errorf("%d %s", status, body)
+	}
+	if want := []string{"/before", "/token", "/token", "/token"}; !slices.Equal(sent, want) {
+		t.Errorf("sent %q, want %q", sent, want)
+	}
+}
+
+// Of two servers at one address each takes its own nonces only. Whatever others
+// learn at the same time, a request is sent again with the nonce that came with
+// its refusal.
+func TestTransportUsesTheNonceOfTheRefusal(t *testing.T) {
+	t.Parallel()
+	answer := func(status int, nonce string) *http.Response {
+		h := http.Header{}
+		h.Set("DPoP-Nonce", nonce)
+		return &http.Response{StatusCode: status, Header: h, Body: http.NoBody}
+	}
+	transport := &dpop.Transport{Key: newKey(t), Base: roundTrip(func(r *http.Request) (*http.Response, error) {
+		_, payload, _ := strings.Cut(r.Header.Get("DPoP"), ".")
+		payload, _, _ = strings.Cut(payload, ".")
+		claims, err := base64.RawURLEncoding.DecodeString(payload)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case r.URL.Path == "/old":
+			return answer(http.StatusOK, "old"), nil
+		case bytes.Contains(claims, []byte(`"nonce":"new"`)):
+			return answer(http.StatusOK, "new"), nil
+		}
+		resp := answer(http.StatusUnauthorized, "new")
+		resp.Header.Set("WWW-Authenticate", `DPoP error="use_dpop_nonce"`)
+		return resp, nil
+	})}
+	var all sync.WaitGroup
+	for i := range 16 {
+		path := []string{"/old", "/new"}[i%2]
+		all.Go(func() {
+			for range 500 {
+				r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://api.example"+path, nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				resp, err := transport.RoundTrip(r)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				resp.Body.Close()
+				if resp.StatusCode != http.StatusOK {
+					t.Errorf("%s: status %d", path, resp.StatusCode)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+}

@@ -42,7 +42,8 @@ type DPoP struct {
 	// address share, so that they take each other's nonces. Without Replays a
 	// proof can then be used once at each instance. Empty means a random secret:
 	// a proof for another instance, or from before a restart, is asked to come
-	// again with a new nonce.
+	// again with a new nonce. That is not for instances among which requests are
+	// spread: the second try may end at the next one, and be refused as well.
 	NonceSecret []byte
 	// NonceOptional takes proofs without a nonce as long as their time is within
 	// a minute of now. After a start they need one for two minutes, since they
