@@ -70,6 +70,10 @@ const (
 
 	maxProof = 8 << 10
 	maxID    = 128
+
+	// maxKept is the longest header of a proof whose sender is kept. With what an
+	// honest client writes into it a header has about 250 bytes.
+	maxKept = 1 << 10
 )
 
 // canonicalHeader is how [http.Header] has the name DPoP.
@@ -130,10 +134,12 @@ type Proof struct {
 	Digest [sha256.Size]byte
 	Until  time.Time
 
+	// Sender is for the next proof; nil if its header is too long to be kept.
 	Sender *Sender
 }
 
-// A Sender is the key of a proof, ready for the next one. It never changes.
+// A Sender is the key of a proof, ready for the next one. It never changes, and
+// takes little more memory than the header of the proof.
 type Sender struct {
 	header     jose.Header
 	key        *jose.Key
@@ -168,7 +174,10 @@ func Check(proof string, e Expect) (Proof, error) {
 	case !c.hasIssued:
 		return Proof{}, ErrTime
 	}
-	p := Proof{Thumbprint: sender.thumbprint, ID: c.id, Issued: time.Unix(c.issued, 0).UTC(), Sender: sender}
+	p := Proof{Thumbprint: sender.thumbprint, ID: c.id, Issued: time.Unix(c.issued, 0).UTC()}
+	if sender.header.Len() <= maxKept {
+		p.Sender = sender
+	}
 	if err := p.date(c.nonce, e); err != nil {
 		return Proof{}, err
 	}
@@ -222,7 +231,7 @@ func newSender(h jose.Header) (*Sender, error) {
 	if err != nil {
 		return nil, ErrKey
 	}
-	return &Sender{h, key, key.Thumbprint()}, nil
+	return &Sender{h.Alone(), key, key.Thumbprint()}, nil
 }
 
 // claims are those of a proof that are read.

@@ -36,6 +36,17 @@ type Header struct {
 // Same reports whether h and other are of two tokens with the same bytes.
 func (h Header) Same(other Header) bool { return h.encoded == other.encoded }
 
+// Alone returns h without its JWK, to be kept for [ParseLike] after the token is
+// gone: it shares no memory with it.
+func (h Header) Alone() Header {
+	return Header{
+		Algorithm: h.Algorithm, KeyID: strings.Clone(h.KeyID), Type: strings.Clone(h.Type), encoded: strings.Clone(h.encoded),
+	}
+}
+
+// Len returns how long h is as it stands in the token.
+func (h Header) Len() int { return len(h.encoded) }
+
 // A Message is a compact JWS whose signature was not checked yet. The zero
 // value verifies under no key.
 type Message struct {

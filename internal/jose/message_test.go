@@ -556,6 +556,30 @@ func TestParseLike(t *testing.T) {
 	}
 }
 
+// A header that stands alone is as good for another token of the same header.
+func TestHeaderAlone(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t, jose.ES256).Embed()
+	m, err := jose.Parse(sign(t, s, "dpop+jwt", `{"n":1}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	alone := m.Header().Alone()
+	if !alone.Same(m.Header()) || alone.Len() != m.Header().Len() || alone.JWK != nil {
+		t.Errorf("alone: %+v", alone)
+	}
+	again, err := jose.ParseLike(sign(t, s, "dpop+jwt", `{"n":2}`), alone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h := again.Header(); h.Type != "dpop+jwt" || h.Algorithm != jose.ES256 || !h.Same(alone) {
+		t.Errorf("header %+v", h)
+	}
+	if payload, err := again.Verify(s.Key()); err != nil || string(payload) != `{"n":2}` {
+		t.Errorf("payload %q, error %v", payload, err)
+	}
+}
+
 // RFC 7515, section 4.1.3.
 func TestEmbed(t *testing.T) {
 	t.Parallel()
