@@ -319,6 +319,7 @@ func TestDeviceKeyIsRevoked(t *testing.T) {
 			t.Fatal(err)
 		}
 		want(t, "the lost key", w.Prove(w.spa.Prover, userinfo(lost.Access)), 401, "invalid_token")
+		want(t, "a refresh with the lost key", w.Refresh(w.spa, lost.Refresh, ""), 400, "invalid_grant")
 		want(t, "another key", w.Prove(w.web.Prover, userinfo(other.Access)), 200, "")
 	})
 }

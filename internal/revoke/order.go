@@ -18,7 +18,7 @@ const (
 	Subject Kind = "sub"    // every token of a person issued at or before a moment
 	Client  Kind = "client" // every token of a client issued at or before a moment
 	Key     Kind = "kid"    // every token signed with a key
-	Device  Kind = "jkt"    // every token bound to a key
+	Device  Kind = "jkt"    // everything bound to a key
 	Epoch   Kind = "epoch"  // every token issued at or before a moment
 )
 
@@ -102,8 +102,10 @@ type Store interface {
 	//     person may not sign in again, that second included.
 	//   - Client: all families of the client; the feed names the client, and
 	//     with Disable reaches [ClientLag] ahead.
-	//   - Token, Key, Device, Epoch: the feed only; Epoch also ends all
-	//     families and sessions.
+	//   - Device: all families and unused codes that are bound to the key; the
+	//     feed names each of the families and, last, the key.
+	//   - Token, Key, Epoch: the feed only; Epoch also ends all families and
+	//     sessions.
 	//   - History: an event, and the next number is past all that there were.
 	End(ctx context.Context, o Order) (Ended, error)
 

@@ -50,7 +50,8 @@ func Run(t *testing.T, open func(t *testing.T) Stores) {
 		"ConsentWithdrawn":           withdrawConsent,
 		"Client":                     endClient,
 		"Epoch":                      endEverything,
-		"TokenKeyDevice":             feedOnly,
+		"TokenKey":                   feedOnly,
+		"Device":                     endDevice,
 		"UnknownOrEndedIsNothing":    unknownOrEnded,
 		"UnknownKindIsAnError":       unknownKind,
 		"FirstReasonStays":           firstReasonStays,
@@ -85,12 +86,20 @@ var (
 // begin stores a family that expires an hour after epoch, its session too.
 func begin(t *testing.T, s Stores, client, subject, session string, offline bool) refresh.FamilyID {
 	t.Helper()
+	return beginGrant(t, s, refresh.Grant{Client: client, Subject: subject, Session: session, Offline: offline})
+}
+
+// beginBound begins a family that is bound to a key.
+func beginBound(t *testing.T, s Stores, session, key string) refresh.FamilyID {
+	t.Helper()
+	return beginGrant(t, s, refresh.Grant{Client: "c", Subject: "1", Session: session, Key: key})
+}
+
+func beginGrant(t *testing.T, s Stores, g refresh.Grant) refresh.FamilyID {
+	t.Helper()
+	g.Begun, g.AbsoluteEnd = epoch, epoch.Add(24*time.Hour)
 	f := refresh.Family{
-		ID: refresh.NewFamilyID(),
-		Grant: refresh.Grant{
-			Client: client, Subject: subject, Session: session, Offline: offline, Begun: epoch,
-			AbsoluteEnd: epoch.Add(24 * time.Hour),
-		},
+		ID: refresh.NewFamilyID(), Grant: g,
 		State: refresh.State{Generation: 1, IdleEnd: epoch.Add(time.Hour)},
 	}
 	s.Begin(t, f)
@@ -386,15 +395,28 @@ func endEverything(t *testing.T, s Stores) {
 
 func feedOnly(t *testing.T, s Stores) {
 	a := begin(t, s, "c", "1", "s", false)
-	for i, kind := range []revoke.Kind{revoke.Token, revoke.Key, revoke.Device} {
+	for i, kind := range []revoke.Kind{revoke.Token, revoke.Key} {
 		got := end(t, s, revoke.Order{Kind: kind, Value: "v", Reason: audit.KeyRevoked})
 		if diff := cmp.Diff(revoke.Ended{Number: int64(i) + 1}, got); diff != "" {
 			t.Error(diff)
 		}
 	}
 	wantLive(t, s, "", map[refresh.FamilyID]bool{a: true})
-	wantFeed(t, s, audit.KeyRevoked, line{revoke.Token, "v", 0}, line{revoke.Key, "v", 0}, line{revoke.Device, "v", 0})
-	wantEvents(t, s, map[audit.Kind]int{audit.TokenRevoked: 2, audit.KeyRevokedKind: 1})
+	wantFeed(t, s, audit.KeyRevoked, line{revoke.Token, "v", 0}, line{revoke.Key, "v", 0})
+	wantEvents(t, s, map[audit.Kind]int{audit.TokenRevoked: 1, audit.KeyRevokedKind: 1})
+}
+
+func endDevice(t *testing.T, s Stores) {
+	a, b := beginBound(t, s, "s", "k"), beginBound(t, s, "s", "l")
+	plain := begin(t, s, "c", "1", "s", false)
+	got := end(t, s, revoke.Order{Kind: revoke.Device, Value: "k", Reason: audit.KeyRevoked})
+	if diff := cmp.Diff(revoke.Ended{Families: 1, Number: 2}, got); diff != "" {
+		t.Error(diff)
+	}
+	wantFeed(t, s, audit.KeyRevoked, line{revoke.Family, string(a), 0}, line{revoke.Device, "k", 0})
+	wantEvents(t, s, map[audit.Kind]int{audit.TokenRevoked: 1, audit.FamilyEnded: 1})
+	end(t, s, revoke.Order{Kind: revoke.Device, Reason: audit.KeyRevoked}) // no key is not the key of what is unbound
+	wantLive(t, s, audit.KeyRevoked, map[refresh.FamilyID]bool{a: false, b: true, plain: true})
 }
 
 func unknownOrEnded(t *testing.T, s Stores) {

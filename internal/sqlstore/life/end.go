@@ -287,6 +287,27 @@ func (e *ending) client(ctx context.Context, o revoke.Order) error {
 	return err
 }
 
+// device ends the families that are bound to a key. The feed names them too: the
+// newest token of a confidential client may be bound to another key.
+func (e *ending) device(ctx context.Context, key string) error {
+	if _, err := engine.Exec(ctx, e.q, "delete from code where key = $1 and key <> '' and redeemed = 0", key); err != nil {
+		return err
+	}
+	if err := e.lock(ctx, "select id from family where key = $1 and key <> '' and ended = 0 order by id", key); err != nil {
+		return err
+	}
+	found, err := e.families(ctx, endFamilies+" and key = $3 and key <> ''", key)
+	if err != nil {
+		return err
+	}
+	for _, f := range found {
+		e.tell(revoke.Family, string(f.id))
+	}
+	e.event(audit.Event{Kind: audit.TokenRevoked})
+	e.tell(revoke.Device, key)
+	return nil
+}
+
 // everything ends all sessions and families; one event stands for them. Tokens
 // count no more that were issued until before, in unix seconds. Codes are worth
 // nothing without their session; where history was lost they are deleted.
@@ -332,7 +353,9 @@ func (e *ending) carryOut(ctx context.Context, o revoke.Order) error {
 		return e.client(ctx, o)
 	case revoke.Epoch:
 		return e.everything(ctx, engine.Unix(e.at))
-	case revoke.Token, revoke.Device:
+	case revoke.Device:
+		return e.device(ctx, o.Value)
+	case revoke.Token:
 		e.event(audit.Event{Kind: audit.TokenRevoked})
 		e.tell(o.Kind, o.Value)
 		return nil
