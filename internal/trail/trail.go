@@ -218,8 +218,8 @@ func (t *Trail) copy(ctx context.Context, s span, known map[int64]bool) error {
 			return err
 		}
 		copied += len(missing)
-		if len(events) < atOnce || s.upTo > 0 && s.after >= s.upTo {
-			return nil
+		if len(events) < atOnce || s.upTo > 0 && events[len(events)-1].Number >= s.upTo {
+			return nil // upTo itself may be gone
 		}
 	}
 	t.Log.LogAttrs(ctx, slog.LevelWarn, "too much is missing in the audit log: the rest is in the database only",

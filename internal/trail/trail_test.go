@@ -226,3 +226,38 @@ func TestNobodyWaits(t *testing.T) {
 		}
 	})
 }
+
+// A disk is full at first.
+type disk struct{ full bool }
+
+func (d *disk) Write(p []byte) (int, error) {
+	if d.full {
+		return 0, io.ErrShortWrite
+	}
+	return len(p), nil
+}
+
+// TestLostMeanwhile: of events that could not be written nothing is left in the
+// database, which has many later ones.
+func TestLostMeanwhile(t *testing.T) {
+	t.Parallel()
+	d, out := &database{}, &disk{full: true}
+	asked := 0
+	tr := newTrail(d, "")
+	tr.Out = out
+	tr.Events = func(ctx context.Context, number int64, limit int) ([]audit.Event, error) {
+		if asked++; asked > 3 {
+			return nil, errors.New("asked again and again")
+		}
+		return d.after(ctx, max(number, 3), limit)
+	}
+	tr.Add(d.commit(3))
+	if err := tr.Close(t.Context()); err == nil {
+		t.Fatal("written to a full disk")
+	}
+	d.commit(5_000)
+	out.full = false
+	if err := tr.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
