@@ -126,6 +126,9 @@ func TestKeeper(t *testing.T) {
 	db.err = nil
 	db.mark.Number = 7
 	step("a standby that lacks two entries", true)
+	if noted, err := k.File.Read(); err != nil || noted.Number != 9 {
+		t.Errorf("noted %d, %v: forgotten before the entries are told again", noted.Number, err)
+	}
 	now = now.Add(time.Hour)
 	step("an hour later", true)
 	db.mark = backup

@@ -106,6 +106,9 @@ func (k *Keeper) Look(ctx context.Context) error {
 			return err
 		}
 	}
+	if found.Installation == k.noted.Installation && found.Epoch == k.noted.Epoch {
+		found.Number = max(found.Number, k.noted.Number) // until what is missing was told again nobody may forget it
+	}
 	if found == k.noted {
 		return nil
 	}

@@ -42,6 +42,7 @@ type Core struct {
 	lines    []line
 	newest   int64
 	history  int64         // counts how often the database has lost history
+	untold   bool          // not all of what it has lost is told again yet
 	complete time.Time     // up to when lines is complete; zero: not read yet
 	beat     []byte        // the event that says so, for all streams
 	told     time.Time     // complete as streams were last woken for
@@ -171,8 +172,11 @@ func (c *Core) Refresh(ctx context.Context) error {
 	for {
 		began := c.now()
 		c.mu.Lock()
-		after := c.newest
+		after, untold := c.newest, c.untold
 		c.mu.Unlock()
+		if untold {
+			return c.recover(ctx, after)
+		}
 		ask, limit := after, entriesAtOnce
 		held, known := c.newestHeld(began)
 		if known { // and see that it is still the same

@@ -33,6 +33,7 @@ type feedLog struct {
 	entries []revoke.Entry
 	leap    int64 // the numbers go on after it
 	made    int
+	room    int // for so many ends, then one fails; 0: for all
 }
 
 func (l *feedLog) Since(_ context.Context, number int64, now time.Time, limit int) (found []revoke.Entry, newest int64, err error) {
@@ -79,6 +80,8 @@ func (l *feedLog) End(_ context.Context, o revoke.Order) (revoke.Ended, error) {
 	defer l.mu.Unlock()
 	if o.Kind == revoke.History {
 		l.leap = o.At.Unix() * revoke.Leap
+	} else if l.room--; l.room == 0 {
+		return revoke.Ended{}, errors.New("no room")
 	} else {
 		l.add(revoke.Entry{Kind: o.Kind, Value: o.Value, Reason: o.Reason, At: o.At.UnixMilli(), Until: o.Until.Unix()})
 	}
@@ -290,6 +293,28 @@ func TestFeedLostHistory(t *testing.T) {
 				t.Errorf("the numbers go on after %d", w.log.leap)
 			}
 		})
+	}
+}
+
+// TestFeedLostHistoryInTwoSteps: what a database has lost is told again also if
+// that fails half-way, when the numbers no longer show that something is missing.
+func TestFeedLostHistoryInTwoSteps(t *testing.T) {
+	t.Parallel()
+	w := newFeedWorld()
+	w.log.write(30, w.time().Add(2*time.Minute))
+	w.pass(t, 0)
+	w.log.restore(10)
+	w.log.room = 5
+	if err := w.core.Refresh(t.Context()); err == nil {
+		t.Fatal("nothing failed")
+	}
+	w.pass(t, time.Second)
+	values := map[string]bool{}
+	for _, e := range w.log.entries {
+		values[e.Value] = true
+	}
+	if len(values) != 30 {
+		t.Errorf("%d of 30 entries are there", len(values))
 	}
 }
 

@@ -43,6 +43,7 @@ func continues(held line, read []Entry) (fresh []Entry, ok bool) {
 // read from its beginning.
 func (c *Core) recover(ctx context.Context, after int64) error {
 	now := c.now()
+	c.owe(true) // if the rest fails: the numbers will not show it again
 	if _, err := c.Store.End(ctx, Order{Kind: History, Reason: audit.Epoch, At: now, Note: "noticed by a server that runs"}); err != nil {
 		return fmt.Errorf("database has lost history: %w", err)
 	}
@@ -64,7 +65,17 @@ func (c *Core) recover(ctx context.Context, after int64) error {
 	}
 	c.Log.LogAttrs(ctx, slog.LevelWarn, "the database has lost history; what was revoked is told again",
 		slog.Int64("after", after), slog.Int("revocations", len(lost)))
-	return c.readAgain(ctx, after)
+	if err := c.readAgain(ctx, after); err != nil {
+		return err
+	}
+	c.owe(false)
+	return nil
+}
+
+func (c *Core) owe(untold bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.untold = untold
 }
 
 // lost returns the entries in memory that nothing of what is stored stands for.
