@@ -1,6 +1,7 @@
 package site
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -77,12 +78,13 @@ func (s *Site) seen(h *Holding) {
 }
 
 // answered sends a call that is a use when it is answered; else it is reported.
+// To a server whose clock is behind a token may be of the future, and inactive.
 func (s *Site) answered(ctx context.Context, number int, h *Holding, c *wire.Call) {
 	a, err := s.Wire.Deliver(ctx, number, c)
 	if err == nil && h.Prover != nil {
 		h.Prover.learn(a)
 	}
-	if err != nil || a.Status != http.StatusOK {
+	if err != nil || a.Status != http.StatusOK || bytes.Contains(a.Body, []byte(`"active":false`)) {
 		s.seen(h)
 	}
 }
