@@ -20,6 +20,7 @@ type seen struct {
 	until   int64         // exp and leeway, unix nanoseconds
 	keys    atomic.Uint64 // version of the key set in which key is
 	used    atomic.Bool   // since the hand passed
+	told    atomic.Bool   // that it is in use
 
 	principal Principal
 	sender    atomic.Pointer[dpop.Sender] // of the last proof that was shown with it

@@ -178,6 +178,7 @@ func (g *Guard) check(r *http.Request, rule Rule) (*Principal, error) {
 	if err != nil {
 		return nil, refuse.because(sentinel(err), err)
 	}
+	g.report(s)
 	if age, ok := g.revoked.Age(now); !ok || age > g.config.MaxStaleness {
 		if err := g.stale(r.Context(), s, rule.WhenStale, now); err != nil {
 			return nil, refuse.because(sentinel(err), err)
@@ -197,6 +198,17 @@ func (g *Guard) check(r *http.Request, rule Rule) (*Principal, error) {
 		}
 	}
 	return &s.principal, nil
+}
+
+// report tells the issuer that a token is in use, the first time that it was
+// shown by who may show it.
+func (g *Guard) report(s *seen) {
+	if s.told.Load() || s.told.Swap(true) {
+		return
+	}
+	if p := &s.principal; p.Family != "" && g.config.ClientID != "" {
+		g.issuer.Report(p.Family, p.Generation)
+	}
 }
 
 // stale decides about a token while the view may lack revocations.
@@ -244,9 +256,6 @@ func (g *Guard) verified(ctx context.Context, token string, now time.Time) (*see
 		return nil, err
 	}
 	g.seen.add(s)
-	if p := &s.principal; p.Family != "" && g.config.ClientID != "" && !g.revoked.Ended(&s.revoked) {
-		g.issuer.Report(p.Family, p.Generation)
-	}
 	return s, nil
 }
 

@@ -60,6 +60,36 @@ func TestRefusedIsNoUse(t *testing.T) {
 	})
 }
 
+// Who has a bound token and not its key does not use it: what he shows confirms
+// nothing. What its holder shows then does.
+func TestUnprovenIsNoUse(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		issuer := guardtest.NewInMemory(t)
+		g := issuer.Guard(t)
+		h := newHolder(t, issuer, guardtest.Claims{Family: "f", Generation: 7})
+		thief := holder{newKey(t), h.token}
+		for _, r := range []*http.Request{get(h.token), thief.request(t, nonceOf(g)), h.request(t, "")} {
+			if _, err := g.Check(r); err == nil {
+				t.Fatal("a bound token is taken without its key or without a nonce")
+			}
+		}
+		time.Sleep(time.Minute)
+		use := guardtest.Use{Family: "f", Generation: 7}
+		if n := issuer.Requests(guardtest.TokenUse); n != 0 {
+			t.Errorf("%d reports of a thief", n)
+		}
+		for range 2 {
+			if _, err := g.Check(h.request(t, nonceOf(g))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := issuer.Used(t.Context(), use); n != 1 {
+			t.Errorf("reported %d times", n)
+		}
+	})
+}
+
 // An issuer that does not answer holds up no request, hears of the use later,
 // and costs bounded memory; what did not fit is counted.
 func TestReportsWhileTheIssuerIsDown(t *testing.T) {
