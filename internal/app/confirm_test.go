@@ -51,7 +51,7 @@ func channels() []channel {
 func useAtGuard(t *testing.T, s *stage, access string) {
 	t.Helper()
 	g, err := guard.New(guard.Config{
-		Issuer: s.nodes[0].Issuer, Audience: s.api.ID, ClientID: s.api.ID, ClientSecret: s.api.Secret, Now: s.clock.now,
+		Issuer: s.nodes[0].Issuer, Audience: s.api.ID, ClientID: s.api.ID, ClientSecret: s.api.Secret, Now: s.clock.Now,
 		WhenStale: guard.Deny, // it must not introspect, which confirms as well
 	})
 	if err != nil {

@@ -31,7 +31,7 @@ var update = flag.Bool("update", false, "write docs/revocation-matrix.md anew")
 type holding struct {
 	*apptest.Server
 	t       *testing.T
-	clock   *clock
+	clock   *apptest.Clock
 	client  apptest.App // with credentials
 	other   apptest.App // another client
 	api     apptest.App
@@ -47,8 +47,8 @@ type holding struct {
 
 func hold(t *testing.T, o apptest.Options) *holding {
 	t.Helper()
-	h := &holding{t: t, clock: &clock{at: time.Now()}}
-	o.Now = h.clock.now
+	h := &holding{t: t, clock: apptest.NewClock()}
+	o.Now = h.clock.Now
 	h.Server = apptest.Start(t, o)
 	h.subject = h.Person("ada")
 	h.Person("bob")
@@ -67,7 +67,7 @@ func hold(t *testing.T, o apptest.Options) *holding {
 	h.plain = h.browser.Tokens(h.client, "ada")
 	bound := h.client
 	bound.Prover = apptest.NewProver(t)
-	bound.Prover.Now = h.clock.now
+	bound.Prover.Now = h.clock.Now
 	h.bound = h.browser.Tokens(bound, "ada")
 	offline := h.client
 	offline.Scope += " offline_access"
@@ -90,7 +90,7 @@ func hold(t *testing.T, o apptest.Options) *holding {
 func (h *holding) guard() {
 	h.t.Helper()
 	g, err := guard.New(guard.Config{
-		Issuer: h.Issuer, Audience: "orders", ClientID: h.api.ID, ClientSecret: h.api.Secret, Now: h.clock.now,
+		Issuer: h.Issuer, Audience: "orders", ClientID: h.api.ID, ClientSecret: h.api.Secret, Now: h.clock.Now,
 		WhenStale: guard.Deny, DPoP: guard.DPoP{PublicURLs: []string{"https://api.example"}},
 	})
 	if err != nil {
@@ -116,7 +116,7 @@ func (h *holding) atGuard(token string, p *apptest.Prover) bool {
 		r.Header.Set("Authorization", "Bearer "+token)
 		if p != nil {
 			proof, err := p.Key.Proof(dpop.Params{
-				Method: http.MethodGet, URL: "https://api.example/orders", AccessToken: token, Nonce: nonce, Now: h.clock.now(),
+				Method: http.MethodGet, URL: "https://api.example/orders", AccessToken: token, Nonce: nonce, Now: h.clock.Now(),
 			})
 			if err != nil {
 				h.t.Fatal(err)
@@ -202,7 +202,7 @@ type row struct {
 
 func (h *holding) end(o revoke.Order) {
 	h.t.Helper()
-	o.At = h.clock.now()
+	o.At = h.clock.Now()
 	if _, err := h.App.Revoke.End(h.t.Context(), o); err != nil {
 		h.t.Fatal(err)
 	}
@@ -232,8 +232,8 @@ func (h *holding) session() string {
 // later lets time pass and ends what has run out.
 func (h *holding) later(d time.Duration) {
 	h.t.Helper()
-	h.clock.pass(d)
-	if _, err := h.App.DB.Revocations().EndExpired(h.t.Context(), h.clock.now(), 1000); err != nil {
+	h.clock.Add(d)
+	if _, err := h.App.DB.Revocations().EndExpired(h.t.Context(), h.clock.Now(), 1000); err != nil {
 		h.t.Fatal(err)
 	}
 }

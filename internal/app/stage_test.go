@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,24 +16,6 @@ import (
 	"github.com/fastbind/fastbind/internal/client"
 	"github.com/fastbind/fastbind/internal/refresh"
 )
-
-// A clock is what the nodes of a stage go by.
-type clock struct {
-	mu sync.Mutex
-	at time.Time
-}
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.at
-}
-
-func (c *clock) pass(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.at = c.at.Add(d)
-}
 
 // A kind is a kind of client of the rotation contract.
 type kind struct {
@@ -61,7 +42,7 @@ const away = "203.0.113.9"
 // the test moves.
 type stage struct {
 	t     *testing.T
-	clock *clock
+	clock *apptest.Clock
 	nodes []*apptest.Server
 	asked int
 	api   apptest.App // the resource server
@@ -70,8 +51,8 @@ type stage struct {
 // newStage starts the nodes: several where the database can be shared.
 func newStage(t *testing.T, o apptest.Options) *stage {
 	t.Helper()
-	s := &stage{t: t, clock: &clock{at: time.Now()}}
-	o.Now = s.clock.now
+	s := &stage{t: t, clock: apptest.NewClock()}
+	o.Now = s.clock.Now
 	o.Config = func(c *app.Config) { c.TrustedProxies = []string{"127.0.0.1"} } // so that the thief can be elsewhere
 	first := apptest.Start(t, o)
 	s.nodes = []*apptest.Server{first}
@@ -151,7 +132,7 @@ func (s *stage) open(t *testing.T, k kind) (*bench, *holder) {
 func (s *stage) prover(t *testing.T) *apptest.Prover {
 	t.Helper()
 	p := apptest.NewProver(t)
-	p.Now = s.clock.now
+	p.Now = s.clock.Now
 	return p
 }
 
@@ -265,7 +246,7 @@ func (b *bench) confirmed(generation int64) {
 	within(b.t, 2*time.Second, "the use is noted", func() bool { return b.row().Confirmed >= generation })
 }
 
-func (b *bench) pass(d time.Duration) { b.clock.pass(d) }
+func (b *bench) pass(d time.Duration) { b.clock.Add(d) }
 
 // row returns the family as it is stored.
 func (b *bench) row() refresh.Family {
@@ -277,7 +258,7 @@ func (b *bench) row() refresh.Family {
 	return found[0]
 }
 
-func (b *bench) live() bool { f := b.row(); return f.Live(b.clock.now()) }
+func (b *bench) live() bool { f := b.row(); return f.Live(b.clock.Now()) }
 
 // told reports whether there is an event of the kind.
 func (b *bench) told(k audit.Kind) bool {

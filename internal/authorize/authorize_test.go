@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -263,8 +262,8 @@ func pulled(c apptest.App, uri string) url.Values {
 
 func TestN33PushedRequests(t *testing.T) {
 	t.Parallel()
-	clock := &clock{at: time.Now()}
-	w := open(t, apptest.Options{Now: clock.now})
+	clock := apptest.NewClock()
+	w := open(t, apptest.Options{Now: clock.Now})
 
 	t.Run("OnceButReloadable", func(t *testing.T) {
 		v, verifier := w.own.Request()
@@ -289,7 +288,7 @@ func TestN33PushedRequests(t *testing.T) {
 		onPage(t, w.Browser().Open(w.Path(pulled(w.own, "urn:ietf:params:oauth:request_uri:x"))), 400)
 		slow := w.Browser()
 		page := slow.Open(w.Path(pulled(w.own, uri))) // opened in time
-		clock.add(5 * time.Minute)
+		clock.Add(5 * time.Minute)
 		onPage(t, w.Browser().Open(w.Path(pulled(w.own, uri))), 400)
 		if got := slow.SignIn(page, "ada").Location(t).Query(); got.Get("code") == "" {
 			t.Errorf("a slow person was lost: %v", got)
@@ -486,22 +485,22 @@ func TestHints(t *testing.T) {
 
 func TestPromptLoginReallySignsIn(t *testing.T) {
 	t.Parallel()
-	clock := &clock{at: time.Now()}
-	w := open(t, apptest.Options{Now: clock.now})
+	clock := apptest.NewClock()
+	w := open(t, apptest.Options{Now: clock.Now})
 	b := w.Browser()
 	b.Tokens(w.own, "ada")
-	clock.add(time.Minute)
+	clock.Add(time.Minute)
 	v, _ := w.own.Request()
 	v.Set("prompt", "login")
 	page := b.Open(w.Path(v))
 	if page.Status != 200 || !strings.Contains(page.Body, `name="password"`) {
 		t.Fatalf("no sign-in page: %d", page.Status)
 	}
-	clock.add(time.Minute)
+	clock.Add(time.Minute)
 	if got := b.SignIn(page, "ada").Location(t).Query(); got.Get("code") == "" {
 		t.Errorf("after signing in: %v", got)
 	}
-	clock.add(time.Minute)
+	clock.Add(time.Minute)
 	if a := b.Open(w.Path(v)); a.Status != 200 {
 		t.Errorf("the same request again: %d, want the sign-in page", a.Status)
 	}
@@ -536,29 +535,12 @@ func TestHarmlessParameters(t *testing.T) {
 	w.refused(t, v, "invalid_target")
 }
 
-type clock struct {
-	mu sync.Mutex
-	at time.Time
-}
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.at
-}
-
-func (c *clock) add(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.at = c.at.Add(d)
-}
-
 // TestSignInLastsAsThePolicySays: all clients share a sign-on session, and each
 // has its own say for how long a sign-in is good.
 func TestSignInLastsAsThePolicySays(t *testing.T) {
 	t.Parallel()
-	clock := &clock{at: time.Now()}
-	w := open(t, apptest.Options{Now: clock.now})
+	clock := apptest.NewClock()
+	w := open(t, apptest.Options{Now: clock.Now})
 	w.Register("kiosk", false, client.Meta{
 		RedirectURIs: []string{"http://127.0.0.1/callback"}, GrantTypes: []string{"authorization_code"}, Scopes: []string{"openid"}, Trusted: true, Policy: "kiosk",
 	})
@@ -573,11 +555,11 @@ func TestSignInLastsAsThePolicySays(t *testing.T) {
 		}
 		return b.Open(w.Path(v)).Location(t).Query().Get("error")
 	}
-	clock.add(2*time.Hour - time.Second) // times are kept in whole seconds
+	clock.Add(2*time.Hour - time.Second) // times are kept in whole seconds
 	if got := silent(kiosk, ""); got != "" {
 		t.Errorf("at the end of what the policy allows: %q", got)
 	}
-	clock.add(2 * time.Second)
+	clock.Add(2 * time.Second)
 	for _, maxAge := range []string{"", "100000"} {
 		if got := silent(kiosk, maxAge); got != "login_required" {
 			t.Errorf("after it, max_age %q: %q, want login_required", maxAge, got)

@@ -200,17 +200,17 @@ func TestN46ParallelRedemption(t *testing.T) {
 
 func TestN47ExpiredCodeAndOtherRedirectURI(t *testing.T) {
 	t.Parallel()
-	clock := newClock()
-	w := open(t, apptest.Options{Now: clock.now})
+	clock := apptest.NewClock()
+	w := open(t, apptest.Options{Now: clock.Now})
 	code, verifier := w.code(t, w.spa)
 	moved := w.spa
 	moved.Redirect = "http://127.0.0.1:9/other"
 	want(t, w.Redeem(moved, code, verifier), 400, "invalid_grant")
-	clock.add(60 * time.Second)
+	clock.Add(60 * time.Second)
 	want(t, w.Redeem(w.spa, code, verifier), 400, "invalid_grant")
 
 	code, verifier = w.code(t, w.spa)
-	clock.add(59 * time.Second)
+	clock.Add(59 * time.Second)
 	want(t, w.Redeem(w.spa, code, verifier), 200, "")
 }
 
@@ -350,15 +350,15 @@ func TestN53ScopeAndResourceWidening(t *testing.T) {
 
 func TestN54RotationDoesNotOutliveTheGrant(t *testing.T) {
 	t.Parallel()
-	clock := newClock()
-	w := open(t, apptest.Options{Now: clock.now})
+	clock := apptest.NewClock()
+	w := open(t, apptest.Options{Now: clock.Now})
 	h := w.Browser().Tokens(w.spa, "ada")
 	const step = 11 * time.Hour
 	for elapsed := step; elapsed < 30*24*time.Hour; elapsed += step {
-		clock.add(step)
+		clock.Add(step)
 		h = w.Renew(h)
 	}
-	clock.add(step)
+	clock.Add(step)
 	want(t, w.Refresh(w.spa, h.Refresh, ""), 400, "invalid_grant")
 }
 
@@ -377,8 +377,8 @@ func TestN57Grants(t *testing.T) {
 // the client is registered as sending attempt keys.
 func TestAttemptKey(t *testing.T) {
 	t.Parallel()
-	clock := newClock()
-	w := open(t, apptest.Options{Now: clock.now})
+	clock := apptest.NewClock()
+	w := open(t, apptest.Options{Now: clock.Now})
 	w.Register("turns", false, client.Meta{
 		RedirectURIs: []string{"http://127.0.0.1/callback"}, GrantTypes: []string{"authorization_code", "refresh_token"},
 		Scopes: []string{"openid"}, Trusted: true, SendsAttempts: true, Policy: "spa",
@@ -387,7 +387,7 @@ func TestAttemptKey(t *testing.T) {
 	h := w.Browser().Tokens(c, "ada")
 	first := w.Refresh(c, h.Refresh, "attempt-1")
 	want(t, first, 200, "")
-	clock.add(time.Hour)
+	clock.Add(time.Hour)
 	again := w.Refresh(c, h.Refresh, "attempt-1")
 	want(t, again, 200, "")
 	if first.JSON(t)["refresh_token"] != again.JSON(t)["refresh_token"] {
@@ -439,23 +439,4 @@ func TestResponse(t *testing.T) {
 	if !slices.Contains(names, "id_token") {
 		t.Error("a refresh of an OpenID grant yields no ID token")
 	}
-}
-
-type clock struct {
-	mu sync.Mutex
-	at time.Time
-}
-
-func newClock() *clock { return &clock{at: time.Now()} }
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.at
-}
-
-func (c *clock) add(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.at = c.at.Add(d)
 }

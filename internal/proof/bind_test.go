@@ -124,8 +124,8 @@ func (w *world) step(t *testing.T, id, dpop string) {
 // an event, once in an hour, with how often.
 func TestAskD8Ladder(t *testing.T) {
 	t.Parallel()
-	c := newClock()
-	w := open(t, apptest.Options{Now: c.now})
+	c := apptest.NewClock()
+	w := open(t, apptest.Options{Now: c.Now})
 	told := func() []audit.Event {
 		t.Helper()
 		all, err := w.App.DB.Events(t.Context(), app.EventQuery{Kind: audit.Unbound})
@@ -139,7 +139,7 @@ func TestAskD8Ladder(t *testing.T) {
 		t.Fatalf("events of a client that owes nothing: %v", got)
 	}
 	w.step(t, "spa", client.DPoPReport)
-	w.spa.Prover.Now = c.now
+	w.spa.Prover.Now = c.Now
 	w.Browser().Tokens(w.spa, "ada")
 	if got := told(); len(got) != 0 {
 		t.Fatalf("events of a client that shows a proof: %v", got)
@@ -151,7 +151,7 @@ func TestAskD8Ladder(t *testing.T) {
 	if got := told(); len(got) != 1 || got[0].Client != "spa" || len(got[0].Parties) != 1 || got[0].Parties[0].Network == "" {
 		t.Fatalf("events: %v, want one that names client and party", got)
 	}
-	c.add(time.Hour)
+	c.Add(time.Hour)
 	h.App = w.spa // a proof now, but the refresh token is bound to nothing
 	w.Renew(h)
 	if got := told(); len(got) != 2 || !strings.HasPrefix(got[0].Note, "5 token answers") {

@@ -240,33 +240,33 @@ func TestN62AccessTokenHash(t *testing.T) {
 // anew, with the answer that names the new one.
 func TestN62Nonces(t *testing.T) {
 	t.Parallel()
-	c := newClock()
-	w := open(t, apptest.Options{Now: c.now})
-	stranger := open(t, apptest.Options{Now: c.now})
+	c := apptest.NewClock()
+	w := open(t, apptest.Options{Now: c.Now})
+	stranger := open(t, apptest.Options{Now: c.Now})
 	f, p := forgery(t)
-	p.Now = c.now
+	p.Now = c.Now
 	w.hear(p)
 	old := p.Nonce()
 	asks := w.asks(t, p)
-	c.add(4 * time.Minute)
+	c.Add(4 * time.Minute)
 	w.hear(p)
 	foreign := apptest.NewProver(t)
 	stranger.hear(foreign)
 	for _, a := range asks {
-		still := f.sign(t, nil, w.forged(p, a.call, map[string]any{"nonce": old, "iat": c.now().Unix()}))
+		still := f.sign(t, nil, w.forged(p, a.call, map[string]any{"nonce": old, "iat": c.Now().Unix()}))
 		want(t, a.name+" nonce of four minutes ago", w.Send(still, a.call), a.good, "")
 		for name, nonce := range map[string]any{"Missing": nil, "Empty": "", "Foreign": foreign.Nonce(), "Changed": p.Nonce()[:20] + "AAAA", "Long": strings.Repeat("A", 4096)} {
-			proof := f.sign(t, nil, w.forged(p, a.call, map[string]any{"nonce": nonce, "iat": c.now().Unix()}))
+			proof := f.sign(t, nil, w.forged(p, a.call, map[string]any{"nonce": nonce, "iat": c.Now().Unix()}))
 			want(t, a.name+" "+name, w.Send(proof, a.call), a.status, "use_dpop_nonce")
 		}
 	}
-	c.add(30 * time.Minute)
+	c.Add(30 * time.Minute)
 	for _, a := range asks[:2] { // the access token of the third has expired
-		proof := f.sign(t, nil, w.forged(p, a.call, map[string]any{"nonce": old, "iat": c.now().Unix()}))
+		proof := f.sign(t, nil, w.forged(p, a.call, map[string]any{"nonce": old, "iat": c.Now().Unix()}))
 		refused := w.Send(proof, a.call)
 		want(t, a.name+" an old one", refused, a.status, "use_dpop_nonce")
 		p.Heard(refused)
-		proof = f.sign(t, nil, w.forged(p, a.call, map[string]any{"iat": c.now().Unix()}))
+		proof = f.sign(t, nil, w.forged(p, a.call, map[string]any{"iat": c.Now().Unix()}))
 		want(t, a.name+" the one that the refusal names", w.Send(proof, a.call), a.good, "")
 	}
 }

@@ -141,16 +141,16 @@ func TestN52ReusedRefreshTokenOfABoundFamily(t *testing.T) {
 // TestN54BoundFamilyDoesNotOutliveTheGrant: a key moves no absolute end.
 func TestN54BoundFamilyDoesNotOutliveTheGrant(t *testing.T) {
 	t.Parallel()
-	c := newClock()
-	w := open(t, apptest.Options{Now: c.now})
-	w.spa.Prover.Now = c.now
+	c := apptest.NewClock()
+	w := open(t, apptest.Options{Now: c.Now})
+	w.spa.Prover.Now = c.Now
 	h := w.Browser().Tokens(w.spa, "ada")
 	const step = 11 * time.Hour
 	for elapsed := step; elapsed < 30*24*time.Hour; elapsed += step {
-		c.add(step)
+		c.Add(step)
 		h = w.Renew(h)
 	}
-	c.add(step)
+	c.Add(step)
 	want(t, "past the absolute end", w.Refresh(w.spa, h.Refresh, ""), 400, "invalid_grant")
 }
 
@@ -168,15 +168,15 @@ func TestN119ClocksOfNodes(t *testing.T) {
 }
 
 func clocksApart(t *testing.T, o apptest.Options, apart time.Duration) {
-	c := newClock()
-	o.Now = c.now
+	c := apptest.NewClock()
+	o.Now = c.Now
 	w := open(t, o)
-	nodes := map[string]*apptest.Server{"ahead": w.Server, "behind": w.node(t, c.off(-apart))}
+	nodes := map[string]*apptest.Server{"ahead": w.Server, "behind": w.node(t, c.Off(-apart))}
 	own := call(w.service, form(w.service, "grant_type", "client_credentials"))
 	for name, from := range nodes {
 		for to, node := range nodes {
 			p := apptest.NewProver(t)
-			p.Now = c.now
+			p.Now = c.Now
 			p.Heard(from.Do(http.MethodGet, "/userinfo", nil, nil))
 			proof := node.Proof(p, own)
 			want(t, fmt.Sprintf("nonce of the node %s at the node %s", name, to), node.Send(proof, own), 200, "")
@@ -189,7 +189,7 @@ func clocksApart(t *testing.T, o apptest.Options, apart time.Duration) {
 				if err := w.App.Sweep(t.Context()); err != nil {
 					t.Fatal(err)
 				}
-				c.add(30 * time.Second)
+				c.Add(30 * time.Second)
 			}
 		}
 	}
@@ -201,17 +201,17 @@ func TestN119ClockSetBack(t *testing.T) {
 	t.Parallel()
 	for _, nonce := range []string{"required", "optional"} {
 		for _, back := range []time.Duration{5 * time.Second, time.Minute, 2 * time.Minute, time.Hour, 24 * time.Hour} {
-			c := newClock()
-			w := open(t, apptest.Options{Now: c.now, Config: dpopNonce(nonce)})
+			c := apptest.NewClock()
+			w := open(t, apptest.Options{Now: c.Now, Config: dpopNonce(nonce)})
 			p := apptest.NewProver(t)
-			p.Now = c.now
+			p.Now = c.Now
 			if nonce == "required" {
 				w.hear(p)
 			}
 			own := call(w.service, form(w.service, "grant_type", "client_credentials"))
 			proof := w.Proof(p, own)
 			want(t, "first", w.Send(proof, own), 200, "")
-			c.add(-back)
+			c.Add(-back)
 			for range 20 {
 				if err := w.App.Sweep(t.Context()); err != nil {
 					t.Fatal(err)
@@ -219,7 +219,7 @@ func TestN119ClockSetBack(t *testing.T) {
 				if a := w.Send(proof, own); a.Status == 200 {
 					t.Fatalf("nonce %s: the proof is taken again after the clock was set back by %s", nonce, back)
 				}
-				c.add(back / 10)
+				c.Add(back / 10)
 			}
 		}
 	}

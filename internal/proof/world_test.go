@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -196,30 +195,6 @@ func (f forger) sign(t *testing.T, header, claims map[string]any) string {
 	r.FillBytes(sig[:32])
 	s.FillBytes(sig[32:])
 	return strings.Join(append(text, b64(sig)), ".")
-}
-
-type clock struct {
-	mu sync.Mutex
-	at time.Time
-}
-
-func newClock() *clock { return &clock{at: time.Now()} }
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.at
-}
-
-func (c *clock) add(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.at = c.at.Add(d)
-}
-
-// off returns a clock that differs from c by d.
-func (c *clock) off(d time.Duration) func() time.Time {
-	return func() time.Time { return c.now().Add(d) }
 }
 
 // dpopNonce configures whether proofs must hold a nonce.
