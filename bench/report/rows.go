@@ -61,6 +61,7 @@ func guardRows() []row {
 		{
 			name: "guard: token seen before, 1,000,000 revocations loaded", of: source{"Seen/OneToken", "ns/op"}, as: "ns",
 			floor: source{"Seen/Floor", "ns/op"}, floorName: "bare cache, 10,000 tokens in turn", bar: bar{rule: atMost, limit: 300},
+			above: "The text of the token is compared, and its key, its end and the state of the revocations are looked at again.",
 		},
 		{name: "guard: token seen before, allocations", of: source{"Seen/OneToken", "allocs/op"}, bar: bar{rule: exactly}},
 	}
@@ -107,6 +108,7 @@ func refreshRows() []row {
 		{
 			name: "refresh, SQLite, 64 at once", of: source{lite, "op/s"}, as: "/s",
 			floor: source{pg, "op/s"}, floorName: "refresh, PostgreSQL", bar: bar{rule: atLeast, limit: 1, ratio: true},
+			above: "SQLite, translated to Go, takes more processor time for a refresh than PostgreSQL, which shares a statement between all families of a batch.",
 		},
 		{name: "refresh, SQLite, 64 at once, p99", of: source{lite, "p99-ms"}, as: "ms", bar: bar{rule: atMost, limit: 50}},
 		{name: "refresh, PostgreSQL, write-ahead log", of: source{"Work", "wal-bytes/op"}, as: "bytes", bar: bar{rule: atMost, limit: 400}},
@@ -116,7 +118,8 @@ func refreshRows() []row {
 			bar: bar{rule: exactly, limit: 1000},
 		},
 		{
-			name: "other rows left by these 1,000,000", of: source{"Rows/PostgreSQL", "rows-left"}, as: "rows", bar: bar{rule: exactly},
+			name: "other rows left by these 1,000,000", of: source{"Rows/PostgreSQL", "rows-left"}, as: "rows",
+			bar: bar{rule: atMost}, // fewer than before where the server has cleaned up meanwhile
 		},
 		{
 			name: "dead families after 100,000 refreshes, one connection", of: source{"Pool/1", "dead-families"}, as: "families", bar: bar{rule: exactly},
