@@ -11,6 +11,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -152,11 +153,12 @@ func (s *Server) Secret(v string) {
 // Log returns what the server has logged.
 func (s *Server) Log() string { return s.log.String() }
 
-// watch fails the test for answers of 5xx that nobody announced.
+// watch fails the test for answers of 5xx that nobody announced, unless their
+// client had left.
 func (s *Server) watch(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		next.ServeHTTP(&statusWatch{w, func(status int) {
-			if status >= 500 && !s.faults.Load() {
+			if status >= 500 && !s.faults.Load() && !errors.Is(r.Context().Err(), context.Canceled) {
 				s.t.Errorf("%s %s: status %d", r.Method, r.URL.Path, status)
 			}
 		}}, r)

@@ -150,6 +150,8 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, again string, err
 		e, level = own, slog.LevelInfo
 	} else if wire, ok := errors.AsType[*oauth.Error](err); ok { // the form could not be read
 		e, level = &refusal{wire.HTTPStatus(), page.ProblemRequest, err}, slog.LevelInfo
+	} else if web.Left(r.Context()) {
+		level = slog.LevelInfo
 	}
 	id := web.RequestID(r.Context())
 	h.Log.LogAttrs(r.Context(), level, "refused", slog.String("endpoint", again), slog.String("request_id", id),

@@ -32,7 +32,8 @@ type Edge struct {
 	Proxies []netip.Prefix
 	Log     *slog.Logger
 	// Observe gets the pattern of the route of each request that was answered,
-	// the status (0: nothing was), and how long it took; nil: nobody does.
+	// the status (0: nothing was, or a fault to a client that had left), and how
+	// long it took; nil: nobody does.
 	Observe func(pattern string, status int, took time.Duration)
 }
 
@@ -65,12 +66,15 @@ func (e *Edge) Wrap(next http.Handler) http.Handler {
 				}
 				oauth.WriteError(rec, &oauth.Error{Code: oauth.ServerError})
 			}
-			took := time.Since(started)
+			took, status := time.Since(started), rec.status
+			if status >= http.StatusInternalServerError && Left(r.Context()) {
+				status = 0
+			}
 			e.Log.LogAttrs(r.Context(), slog.LevelInfo, "request",
 				slog.String("request_id", id), slog.String("method", r.Method), slog.String("route", r.Pattern),
-				slog.Int("status", rec.status), slog.Duration("took", took), slog.String("network", info.network))
+				slog.Int("status", status), slog.Duration("took", took), slog.String("network", info.network))
 			if e.Observe != nil {
-				e.Observe(r.Pattern, rec.status, took)
+				e.Observe(r.Pattern, status, took)
 			}
 		}()
 		if r.Header.Get("Content-Encoding") != "" { // nothing here reads compressed bodies
@@ -207,11 +211,15 @@ func CORS(next http.Handler, methods string) http.Handler {
 	})
 }
 
+// Left reports whether ctx, that of a request, has ended because its client went
+// away. What could not be done for it then is no fault of the server.
+func Left(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Canceled) }
+
 // Refuse writes what a client may see of err and logs the rest, once.
 func Refuse(w http.ResponseWriter, r *http.Request, log *slog.Logger, what string, err error) {
 	e := oauth.ErrorFor(err)
 	level := slog.LevelInfo
-	if e.HTTPStatus() >= http.StatusInternalServerError {
+	if e.HTTPStatus() >= http.StatusInternalServerError && !Left(r.Context()) {
 		level = slog.LevelError
 	}
 	log.LogAttrs(r.Context(), level, "refused", slog.String("endpoint", what), slog.String("request_id", RequestID(r.Context())),

@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -191,5 +192,34 @@ func TestPanic(t *testing.T) {
 		if status != 0 && (err != nil || res.StatusCode != status || !strings.Contains(b.String(), "server_error")) {
 			t.Errorf("%s: %d %s %v", path, res.StatusCode, b.String(), err)
 		}
+	}
+}
+
+func TestClientLeaves(t *testing.T) {
+	t.Parallel()
+	for name, leaves := range map[string]bool{"stays": false, "leaves": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var log strings.Builder
+			logger := slog.New(slog.NewTextHandler(&log, nil))
+			seen := -1
+			e := &web.Edge{Log: logger, Observe: func(_ string, status int, _ time.Duration) { seen = status }}
+			ctx, leave := context.WithCancel(t.Context())
+			defer leave()
+			r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/token", nil)
+			e.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if leaves {
+					leave()
+				}
+				web.Refuse(w, r, logger, "token", errors.New("the store does not answer"))
+			})).ServeHTTP(httptest.NewRecorder(), r)
+			want := http.StatusServiceUnavailable
+			if leaves {
+				want = 0
+			}
+			if seen != want || strings.Contains(log.String(), "level=ERROR") == leaves {
+				t.Errorf("status %d, log: %s", seen, log.String())
+			}
+		})
 	}
 }
