@@ -81,6 +81,9 @@ type Options struct {
 // unseen; disabling one is seen at once, by the revocation feed.
 const clientTTL = revoke.ClientLag - time.Second
 
+// verifiedTokens is how many access tokens are remembered as verified, some 8 MB.
+const verifiedTokens = 8192
+
 // Open opens the database, brings its schema up to date and loads the keys.
 func Open(ctx context.Context, c Config, log *slog.Logger, o Options) (*App, error) {
 	if err := c.Check(); err != nil {
@@ -122,7 +125,7 @@ func Open(ctx context.Context, c Config, log *slog.Logger, o Options) (*App, err
 		Store: a.Families, Now: o.Now, Parallel: 1, Observe: a.insight.metrics.Refreshed, Batch: a.insight.metrics.Batch,
 	}
 	a.mint = &token.Mint{Issuer: c.Issuer, Signers: a.Keys, People: people{db.Accounts()}}
-	a.reader = &token.Reader{Issuer: c.Issuer, Keys: &verifyingKeys{ring: a.Keys}}
+	a.reader = &token.Reader{Issuer: c.Issuer, Keys: &verifyingKeys{ring: a.Keys}, Remember: verifiedTokens}
 	a.Attempts = &limit.Attempts{Store: db.Limits(), Now: o.Now}
 	a.floods = &limit.Memory{}
 	a.auth = &client.Authenticator{Store: a.Clients, Throttle: a.floods, Now: o.Now}

@@ -54,7 +54,7 @@ var (
 	// c, s and k are what queries call them.
 	small = []string{"key_set", "signing_key", "feed_counter", "c", "s", "k"}
 	// views are over rows that were looked up, or over arguments.
-	views = []string{"pending", "locked", "f", "json_each", "CONSTANT"}
+	views = []string{"pending", "locked", "f", "q", "json_each", "CONSTANT"}
 )
 
 // plans asks the engine how it would run each of the statements on a database

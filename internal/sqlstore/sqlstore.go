@@ -41,10 +41,11 @@ type DB struct {
 	engine   *engine.DB
 	auditFor time.Duration
 
-	// What many requests write shares statements and commits.
+	// What many requests ask and write shares statements and commits.
 	notes  *engine.Shared[note, bool]
 	uses   *engine.Shared[[]refresh.Use, struct{}]
 	visits *engine.Shared[session.Visit, bool]
+	asked  *engine.Shared[life.Asked, bool]
 }
 
 // Open opens the database at url, "sqlite:///path/to/file" or "postgres://…". It
@@ -59,6 +60,7 @@ func Open(ctx context.Context, url string, o Options) (*DB, error) {
 		notes:  &engine.Shared[note, bool]{Do: limits{DB: e}.once},
 		uses:   life.Confirming(e),
 		visits: &engine.Shared[session.Visit, bool]{Do: sessions{DB: e}.seen},
+		asked:  life.Asking(e),
 	}, nil
 }
 
@@ -76,8 +78,9 @@ func (db *DB) Ping(ctx context.Context) error { return db.engine.Ping(ctx) }
 // has no clock of its own.
 func (db *DB) Skew(ctx context.Context) (time.Duration, error) { return db.engine.Skew(ctx) }
 
-// Close waits for writes that are under way and closes the database.
+// Close waits for what is under way and closes the database.
 func (db *DB) Close() error {
+	db.asked.Wait()
 	db.notes.Wait()
 	db.uses.Wait()
 	db.visits.Wait()
@@ -100,7 +103,7 @@ func (db *DB) Codes() code.Store { return codes{db.engine} }
 func (db *DB) Families() refresh.Store { return life.Families{DB: db.engine, Uses: db.uses} }
 
 // Revocations returns the store of package revoke.
-func (db *DB) Revocations() revoke.Store { return life.Revocations{DB: db.engine} }
+func (db *DB) Revocations() revoke.Store { return life.Revocations{DB: db.engine, Asked: db.asked} }
 
 // Keys returns the store of package keys.
 func (db *DB) Keys() keys.Store { return keySets{db.engine} }

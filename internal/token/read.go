@@ -2,11 +2,15 @@ package token
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
+
+	"github.com/maypok86/otter/v2"
 
 	"github.com/fastbind/fastbind/internal/jose"
 	"github.com/fastbind/fastbind/oauth"
@@ -43,10 +47,24 @@ type Claims struct {
 // has expired. What exactly is wrong is in the error that wraps it, for the log.
 var ErrInvalid = errors.New("invalid token")
 
-// A Reader verifies tokens that this server signed.
+// A Reader verifies tokens that this server signed. Set the fields before the
+// first call; it is safe for concurrent use.
 type Reader struct {
 	Issuer string
 	Keys   Keys
+	// Remember is how many verified access tokens are remembered, by their
+	// digest, so that their signatures need not be checked again; 0: none.
+	Remember int
+
+	begin sync.Once
+	seen  *otter.Cache[[sha256.Size]byte, signed]
+}
+
+// A signed is a token whose signature was checked.
+type signed struct {
+	claims Claims
+	typ    string
+	key    *jose.Key // that the signature is by
 }
 
 // leeway is how far the clocks of the nodes may differ.
@@ -54,13 +72,15 @@ const leeway = 5 * time.Second
 
 // Access returns the claims of an access token of ours that has not expired at
 // now, or [ErrInvalid]. Any other error is a fault, and no verdict on the token.
+// Do not change what the slices of the claims hold.
 func (r *Reader) Access(ctx context.Context, t string, now time.Time) (Claims, error) {
-	c, typ, err := r.read(ctx, t)
+	s, err := r.verified(ctx, t)
 	if err != nil {
 		return Claims{}, err
 	}
+	c := s.claims
 	switch {
-	case !strings.EqualFold(strings.TrimPrefix(typ, "application/"), oauth.TypeAccessToken):
+	case !strings.EqualFold(strings.TrimPrefix(s.typ, "application/"), oauth.TypeAccessToken):
 		return Claims{}, invalid("typ")
 	case c.Issuer != r.Issuer:
 		return Claims{}, invalid("iss")
@@ -77,12 +97,13 @@ func (r *Reader) Access(ctx context.Context, t string, now time.Time) (Claims, e
 // Hint returns the claims of an ID token of ours, expired or not (OpenID Connect
 // Core, section 3.1.2.1), or [ErrInvalid]. Any other error is a fault.
 func (r *Reader) Hint(ctx context.Context, t string) (Claims, error) {
-	c, typ, err := r.read(ctx, t)
+	s, err := r.read(ctx, t)
 	if err != nil {
 		return Claims{}, err
 	}
+	c := s.claims
 	switch {
-	case !strings.EqualFold(typ, oauth.TypeIDToken):
+	case !strings.EqualFold(s.typ, oauth.TypeIDToken):
 		return Claims{}, invalid("typ")
 	case c.Issuer != r.Issuer:
 		return Claims{}, invalid("iss")
@@ -95,33 +116,67 @@ func (r *Reader) Hint(ctx context.Context, t string) (Claims, error) {
 
 func invalid(what string) error { return errors.Join(ErrInvalid, errors.New(what)) }
 
+// verified is read with a memory. That a token was verified counts only while
+// the key that it was verified with is published.
+func (r *Reader) verified(ctx context.Context, t string) (signed, error) {
+	r.begin.Do(func() {
+		if r.Remember > 0 {
+			r.seen = otter.Must(&otter.Options[[sha256.Size]byte, signed]{MaximumSize: r.Remember})
+		}
+	})
+	if r.seen == nil {
+		return r.read(ctx, t)
+	}
+	digest := sha256.Sum256([]byte(t))
+	if s, ok := r.seen.GetIfPresent(digest); ok {
+		keys, err := r.find(ctx, s.key.ID, s.key.Algorithm)
+		if err != nil || slices.Contains(keys, s.key) {
+			return s, err
+		}
+	}
+	s, err := r.read(ctx, t)
+	if err == nil {
+		r.seen.Set(digest, s)
+	}
+	return s, err
+}
+
+func (r *Reader) find(ctx context.Context, kid string, alg jose.Algorithm) ([]*jose.Key, error) {
+	keys, err := r.Keys.Find(ctx, kid, alg)
+	if err != nil {
+		return nil, fmt.Errorf("find the key of a token: %w", err)
+	}
+	return keys, nil
+}
+
 // read verifies the signature and reads the claims of a token. The key is the
 // one that was published under the token's kid, and the algorithm is the key's.
-func (r *Reader) read(ctx context.Context, t string) (Claims, string, error) {
+func (r *Reader) read(ctx context.Context, t string) (signed, error) {
 	m, err := jose.Parse(t)
 	if err != nil {
-		return Claims{}, "", errors.Join(ErrInvalid, err)
+		return signed{}, errors.Join(ErrInvalid, err)
 	}
 	h := m.Header()
-	keys, err := r.Keys.Find(ctx, h.KeyID, h.Algorithm)
+	keys, err := r.find(ctx, h.KeyID, h.Algorithm)
 	if err != nil {
-		return Claims{}, "", fmt.Errorf("find the key of a token: %w", err)
+		return signed{}, err
 	}
+	s := signed{claims: Claims{KeyID: h.KeyID}, typ: h.Type}
 	var payload []byte
 	err = errors.New("unknown kid")
 	for _, k := range keys {
 		if payload, err = m.Verify(k); err == nil {
+			s.key = k
 			break
 		}
 	}
+	if err == nil {
+		err = jose.Scan(payload, s.claims.set)
+	}
 	if err != nil {
-		return Claims{}, "", errors.Join(ErrInvalid, err)
+		return signed{}, errors.Join(ErrInvalid, err)
 	}
-	c := Claims{KeyID: h.KeyID}
-	if err := jose.Scan(payload, c.set); err != nil {
-		return Claims{}, "", errors.Join(ErrInvalid, err)
-	}
-	return c, h.Type, nil
+	return s, nil
 }
 
 func (c *Claims) set(name, value []byte) (err error) {

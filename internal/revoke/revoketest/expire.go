@@ -3,6 +3,7 @@ package revoketest
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -208,6 +209,38 @@ func counts(t *testing.T, s Stores) {
 	ask("session ended, no family", revoke.Question{Session: "s"}, epoch.Add(2*time.Minute), false)
 	end(t, s, revoke.Order{Kind: revoke.Session, Value: "s", Offline: true})
 	ask("offline, ended after its session", offlineToo, epoch.Add(2*time.Minute), false)
+}
+
+// countsTogether: of many questions at once each gets its own answer, from its
+// own time.
+func countsTogether(t *testing.T, s Stores) {
+	token(t, s, "ended", until)
+	family := string(begin(t, s, "c", "1", "s", false))
+	cases := []struct {
+		q    revoke.Question
+		now  time.Time
+		want bool
+	}{
+		{revoke.Question{Token: "ended"}, epoch, false},
+		{revoke.Question{Token: "ended"}, until.Add(time.Second), true},
+		{revoke.Question{Token: "other"}, epoch, true},
+		{revoke.Question{Family: family}, epoch, true},
+		{revoke.Question{Family: family}, epoch.Add(time.Hour), false},
+		{revoke.Question{Family: "x"}, epoch, false},
+		{revoke.Question{Session: "s"}, epoch, true},
+		{revoke.Question{Session: "s", Token: "ended"}, epoch, false},
+	}
+	var g sync.WaitGroup
+	for range 32 {
+		for i, c := range cases {
+			g.Go(func() {
+				if ok, err := s.Revocations.Counts(t.Context(), c.q, c.now); err != nil || ok != c.want {
+					t.Errorf("question %d: %v, %v, want %v", i, ok, err, c.want)
+				}
+			})
+		}
+	}
+	g.Wait()
 }
 
 func countsNamed(t *testing.T, s Stores) {

@@ -68,6 +68,7 @@ func Run(t *testing.T, open func(t *testing.T) Stores) {
 		"NumbersHaveNoGaps":          numbersHaveNoGaps,
 		"Counts":                     counts,
 		"CountsNamed":                countsNamed,
+		"CountsTogether":             countsTogether,
 		"Wake":                       wake,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -12,7 +12,11 @@ import (
 )
 
 // Revocations implements revoke.Store.
-type Revocations struct{ *engine.DB }
+type Revocations struct {
+	*engine.DB
+	// Asked shares questions; see [Asking].
+	Asked *engine.Shared[Asked, bool]
+}
 
 // End is for revoke.Store. What there is not, or has ended before, yields the
 // zero Ended.
@@ -164,38 +168,4 @@ func (s Revocations) Since(ctx context.Context, number int64, now time.Time, lim
 		found = nil
 	}
 	return found, newest, nil
-}
-
-// counts answers, in this order: the state of the family (0 gone, 1 lives, 2
-// lives whatever becomes of the session), that of the session (0 gone, 1 past
-// its idle end, 2 lives), and whether the feed names the token otherwise. An
-// entry for a family or session is never without the row saying the same.
-const counts = `select
-	coalesce((select case when ended <> 0 or idle_end <= $8 or absolute_end <= $8 then 0 when offline then 2 else 1 end
-		from family where id = $1), 0),
-	coalesce((select case when ended <> 0 or absolute_end <= $8 then 0 when idle_end <= $8 then 1 else 2 end
-		from session where id = $2), 0),
-	case when exists (select 1 from feed where kind = 'jti' and value = $3 and until >= $8)
-		or exists (select 1 from feed where kind = 'sub' and value = $4 and before >= $7 and until >= $8)
-		or exists (select 1 from feed where kind = 'client' and value = $5 and before >= $7 and until >= $8)
-		or exists (select 1 from feed where kind = 'jkt' and value = $9 and until >= $8)
-		or exists (select 1 from feed where kind = 'kid' and value = $6 and until >= $8)
-		or exists (select 1 from feed where kind = 'epoch' and before >= $7 and until >= $8)
-		then 1 else 0 end`
-
-// Counts is for revoke.Store. What the question leaves empty is not asked for.
-// A family with offline access counts without its session; the idle end of a
-// session matters only to tokens without a family.
-func (s Revocations) Counts(ctx context.Context, q revoke.Question, now time.Time) (bool, error) {
-	type answer struct{ family, session, named int64 }
-	a, err := engine.One(ctx, s.Reader, func(r engine.Row) (a answer, err error) {
-		err = r.Scan(&a.family, &a.session, &a.named)
-		return a, err
-	}, counts, FamilyBytes(refresh.FamilyID(q.Family)), q.Session, q.Token, q.Subject, q.Client, q.Key, engine.Unix(q.Issued), engine.Unix(now), q.Device)
-	if err != nil {
-		return false, fmt.Errorf("ask whether token counts: %w", err)
-	}
-	family := q.Family == "" || a.family > 0
-	session := q.Session == "" || a.family == 2 || a.session == 2 || a.session == 1 && a.family == 1
-	return family && session && a.named == 0, nil
 }
