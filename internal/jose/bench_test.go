@@ -4,7 +4,6 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
@@ -43,7 +42,7 @@ func bare(tb testing.TB, s *jose.Signer, signed []byte) (sign func() []byte, ver
 	case *ecdsa.PrivateKey:
 		return func() []byte {
 				sum := sha256.Sum256(signed)
-				return must(ecdsa.SignASN1(rand.Reader, key, sum[:]))
+				return must(key.Sign(nil, sum[:], crypto.SHA256))
 			}, func(sig []byte) bool {
 				sum := sha256.Sum256(signed)
 				return ecdsa.VerifyASN1(&key.PublicKey, sum[:], sig)

@@ -108,6 +108,9 @@ func TestSignAndVerify(t *testing.T) {
 				if h := m.Header(); h.Algorithm != alg || h.KeyID != s.Key().ID || h.Type != typ || h.JWK != nil {
 					t.Errorf("header %+v", h)
 				}
+				if sign(t, s, typ, claims) != token { // RFC 8725, section 3.2
+					t.Error("the signature is not a function of what is signed")
+				}
 				accept(t, token, s.Key(), claims)
 				refuse(t, token, newSigner(t, alg).Key(), jose.ErrSignature)
 				if alg != jose.Ed25519 { // go-jose does not know the name

@@ -110,7 +110,8 @@ func (s *Signer) String() string { return "signer " + s.key.ID }
 func (s *Signer) GoString() string { return s.String() }
 
 // Sign returns payload as a compact JWS whose header holds alg, kid and typ (see
-// also [Signer.Embed]); an empty typ is left out.
+// also [Signer.Embed]); an empty typ is left out. Signatures by keys in memory
+// hold nothing random (RFC 8725, section 3.2): ES256 is RFC 6979.
 func (s *Signer) Sign(typ string, payload []byte) (string, error) {
 	header, err := s.header(typ)
 	if err != nil {
@@ -137,7 +138,7 @@ func (s *Signer) sign(sig, msg []byte) (int, error) {
 	sum := sha256.Sum256(msg)
 	switch key := s.private.(type) {
 	case *ecdsa.PrivateKey:
-		der, err := ecdsa.SignASN1(rand.Reader, key, sum[:])
+		der, err := key.Sign(nil, sum[:], crypto.SHA256) // RFC 6979, as RFC 8725, section 3.2, wants it
 		if err != nil {
 			return 0, err
 		}
