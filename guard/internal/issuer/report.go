@@ -73,27 +73,18 @@ func (i *Issuer) KeepReporting(ctx context.Context) {
 	i.counts.dropped.Add(int64(len(i.reporter.queue)))
 }
 
-// batch waits for a first use and then a little for others.
+// batch waits for a first use and then a little for others, without looking at
+// the queue: so that of those who report only the first wakes anybody.
 func (r *reporter) batch(ctx context.Context) []use {
-	var batch []use
 	select {
 	case <-ctx.Done():
 		return nil
 	case u := <-r.queue:
-		batch = append(batch, u)
-	}
-	end := time.After(reportEvery)
-	for len(batch) < maxReport {
-		select {
-		case u := <-r.queue:
-			batch = append(batch, u)
-		case <-end:
-			return batch
-		case <-ctx.Done():
-			return batch
+		if len(r.queue) < maxReport {
+			pause(ctx, reportEvery)
 		}
+		return r.take([]use{u})
 	}
-	return batch
 }
 
 // take adds to batch what is queued, without waiting.
