@@ -186,9 +186,9 @@ type conn struct {
 	b []byte // the request, and then the answer
 }
 
-func dial(tb testing.TB, s *served) *conn {
+func dial(tb testing.TB, address string) *conn {
 	tb.Helper()
-	c, err := net.Dial("tcp", s.address)
+	c, err := net.Dial("tcp", address)
 	must(tb, err)
 	tb.Cleanup(func() { c.Close() })
 	return &conn{c: c, r: bufio.NewReaderSize(c, 8<<10)}

@@ -83,7 +83,7 @@ func refreshes(tb testing.TB, f *fixture, s *served, n, total int, cpu func() ti
 	conns := make([]*conn, n)
 	turns := make([]int64, n)
 	for i := range conns {
-		conns[i] = dial(tb, s)
+		conns[i] = dial(tb, s.address)
 	}
 	op := func(worker int) {
 		// The families of a worker lie all over the table.

@@ -1,16 +1,20 @@
 package bench_test
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -27,44 +31,102 @@ func BenchmarkCredentials(b *testing.B) {
 			dbURL, cpu := e.open(b)
 			f := newFixture(b, dbURL, few)
 			s := f.serve(b)
-			conns := dialAll(b, s)
-			sign, _ := signature(b)
-			beside(b, sign, func() time.Duration { return processors(s.pid) + cpu() }, func(worker int) {
-				status, body, err := conns[worker].post("/token", f.basic(), "grant_type=client_credentials")
-				if err != nil || status != 200 {
-					b.Errorf("client credentials: %d %s %v", status, body, err)
-				}
-			})
+			conns := dialAll(b, s.address)
+			sign := signature(b)
+			beside(b, func() time.Duration { return processors(s.pid) + cpu() }, func(worker int) { f.credentials(b, conns[worker]) }, func(ops int) *measured {
+				return load(runtime.GOMAXPROCS(0), ops, cpu, func(int) { sign() })
+			}, func(int) {})
 		})
 	}
 }
 
-// BenchmarkIntrospection introspects access tokens, 64 at once, in turn with the
-// bare verification of an ES256 signature on all processors.
+// BenchmarkIntrospection introspects access tokens, 64 at once, in turn with a
+// server that reads as much and answers as much: tokens that were introspected
+// before, and new ones.
 func BenchmarkIntrospection(b *testing.B) {
 	for _, e := range engines() {
 		b.Run(e.name, func(b *testing.B) {
 			dbURL, cpu := e.open(b)
 			f := newFixture(b, dbURL, few)
 			s := f.serve(b)
-			conns := dialAll(b, s)
-			tokens := f.accessTokens(b, conns)
-			_, verify := signature(b)
-			beside(b, verify, func() time.Duration { return processors(s.pid) + cpu() }, func(worker int) {
-				status, body, err := conns[worker].post("/introspect", f.basic(), "token="+tokens[worker])
+			conns := dialAll(b, s.address)
+			introspect := func(worker int, token string) []byte {
+				status, body, err := conns[worker].post("/introspect", f.basic(), "token="+token)
 				if err != nil || status != 200 || !strings.HasPrefix(string(body), `{"active":true`) {
 					b.Errorf("introspection: %d %s %v", status, body, err)
 				}
+				return body
+			}
+			seen := f.accessTokens(b, conns)
+			bare := dialAll(b, answering(b, bytes.Clone(introspect(0, seen[0]))))
+			least := func(ops int) *measured {
+				return load(crowded, ops, processor, func(worker int) {
+					if status, _, err := bare[worker].post("/introspect", f.basic(), "token="+seen[worker]); err != nil || status != 200 {
+						b.Errorf("bare answer: %d %v", status, err)
+					}
+				})
+			}
+			both := func() time.Duration { return processors(s.pid) + cpu() }
+			b.Run("Seen", func(b *testing.B) {
+				beside(b, both, func(worker int) { introspect(worker, seen[worker]) }, least, func(int) {})
+			})
+			b.Run("New", func(b *testing.B) {
+				var fresh []string
+				var next atomic.Int64
+				beside(b, both, func(worker int) { introspect(worker, fresh[next.Add(1)-1]) }, least, func(ops int) {
+					fresh = fresh[:0]
+					for range ops {
+						fresh = append(fresh, f.credentials(b, conns[0]))
+					}
+					next.Store(0)
+				})
 			})
 		})
 	}
 }
 
-func dialAll(b *testing.B, s *served) []*conn {
+// answering serves one answer to everything that has an authorization and a
+// token, and returns its address.
+func answering(b *testing.B, answer []byte) string {
+	b.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, _, ok := r.BasicAuth(); !ok || r.PostFormValue("token") == "" {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.Write(answer) //nolint:errcheck // the other end notices
+	}))
+	b.Cleanup(s.Close)
+	return s.Listener.Addr().String()
+}
+
+// credentials asks for an access token with client credentials.
+func (f *fixture) credentials(b *testing.B, c *conn) string {
+	b.Helper()
+	status, body, err := c.post("/token", f.basic(), "grant_type=client_credentials")
+	if err != nil || status != 200 {
+		b.Errorf("client credentials: %d %s %v", status, body, err)
+	}
+	return accessToken(b, body)
+}
+
+// accessToken reads the access token of an answer.
+func accessToken(b *testing.B, body []byte) string {
+	b.Helper()
+	_, rest, ok := strings.Cut(string(body), `"access_token":"`)
+	token, _, ended := strings.Cut(rest, `"`)
+	if !ok || !ended {
+		b.Errorf("no access token: %s", body)
+	}
+	return token
+}
+
+func dialAll(b *testing.B, address string) []*conn {
 	b.Helper()
 	conns := make([]*conn, crowded)
 	for i := range conns {
-		conns[i] = dial(b, s)
+		conns[i] = dial(b, address)
 	}
 	return conns
 }
@@ -85,26 +147,29 @@ func (f *fixture) accessTokens(b *testing.B, conns []*conn) []string {
 		family := int64(1 + i)
 		_, body, err := conns[i].post("/token", "", "grant_type=refresh_token&client_id=spa&refresh_token="+f.token(family, int64(f.current[family])))
 		f.current[family]++
-		_, rest, ok := strings.Cut(string(body), `"access_token":"`)
-		token, _, ok2 := strings.Cut(rest, `"`)
-		if err != nil || !ok || !ok2 {
-			b.Fatalf("refresh: %s %v", body, err)
+		if err != nil {
+			b.Fatal(err)
 		}
-		tokens[i] = token
+		tokens[i] = accessToken(b, body)
 	}
 	return tokens
 }
 
-// beside runs op by 64 workers in turn with its floor on all processors, so that
-// what else the machine does meets both, and reports medians.
-func beside(b *testing.B, floor func(), cpu func() time.Duration, op func(worker int)) {
+// beside runs op by 64 workers in turn with its floor, so that what else the
+// machine does meets both, and reports medians. Before each turn it prepares for
+// so many ops.
+func beside(
+	b *testing.B, cpu func() time.Duration, op func(worker int), floor func(ops int) *measured, prepare func(ops int),
+) {
 	b.Helper()
-	const ops, floors = 3_000, 6_000
-	load(crowded, crowded, cpu, op) // warms up
+	const ops = 3_000
+	prepare(ops)
+	load(crowded, ops, cpu, op) // warms up
 	var own, least []*measured
 	for b.Loop() {
+		prepare(ops)
 		own = append(own, load(crowded, ops, cpu, op))
-		least = append(least, load(runtime.GOMAXPROCS(0), floors, cpu, func(int) { floor() }))
+		least = append(least, floor(2*ops))
 	}
 	var rates, floorRates, shares, costs, latest []float64
 	for i, m := range own {
@@ -126,27 +191,17 @@ func median(v []float64) float64 {
 	return v[len(v)/2]
 }
 
-// signature returns what signs and what verifies as much as an access token
-// has, with the standard library and nothing else.
-func signature(b *testing.B) (sign, verify func()) {
+// signature returns what signs as much as an access token has, with the standard
+// library and nothing else.
+func signature(b *testing.B) func() {
 	b.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(b, err)
 	text := make([]byte, 600)
-	sum := sha256.Sum256(text)
-	signed, err := ecdsa.SignASN1(rand.Reader, key, sum[:])
-	must(b, err)
-	sign = func() {
+	return func() {
 		sum := sha256.Sum256(text)
 		if _, err := key.Sign(nil, sum[:], crypto.SHA256); err != nil {
 			b.Error(err)
 		}
 	}
-	verify = func() {
-		sum := sha256.Sum256(text)
-		if !ecdsa.VerifyASN1(&key.PublicKey, sum[:], signed) {
-			b.Error("not verified")
-		}
-	}
-	return sign, verify
 }

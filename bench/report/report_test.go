@@ -55,7 +55,7 @@ func TestFigures(t *testing.T) {
 		{"refresh, SQLite, 64 at once", 3500, 3000, 1, "true"},
 		{"guard: token seen before, 1,000,000 revocations loaded", 300, -1, -1, "true"}, // the floor is missing, the bar needs none
 		{"guard: token seen before, allocations", 1, -1, -1, "false"},
-		{"introspection, 64 at once", -1, -1, -1, "null"},
+		{"introspection, 64 at once, tokens seen before", -1, -1, -1, "null"},
 		{"introspection, against Ory Hydra", -1, -1, -1, "null"},
 	} {
 		f := find(t, r, want.name)
