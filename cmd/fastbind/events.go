@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/fastbind/fastbind/internal/app"
 	"github.com/fastbind/fastbind/internal/audit"
@@ -21,6 +22,9 @@ type events struct {
 
 // Run lists security events, newest first.
 func (e *events) Run(ctx context.Context, c *console) error {
+	if all := audit.Kinds(); e.Kind != "" && !slices.Contains(all, audit.Kind(e.Kind)) {
+		return usageError{fmt.Sprintf("there is no kind %q; there are %v", e.Kind, all)}
+	}
 	return c.with(ctx, func(a *app.App) error {
 		q := app.EventQuery{Subject: e.Subject, Session: e.Session, Family: e.Family, Kind: audit.Kind(e.Kind), Limit: e.Limit}
 		if e.User != "" {

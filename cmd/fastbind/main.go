@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"slices"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -146,6 +147,9 @@ var keyID = regexp.MustCompile(`^-[0-9A-Za-z_-]{42}$`)
 // afterFlags puts identifiers of keys that begin with a dash where they are not
 // taken for flags. No flag has their length.
 func afterFlags(args []string) []string {
+	if slices.Contains(args, "--") { // who writes it says so already
+		return args
+	}
 	var flags, ids []string
 	for _, a := range args {
 		if keyID.MatchString(a) {

@@ -81,8 +81,9 @@ type Options struct {
 // unseen; disabling one is seen at once, by the revocation feed.
 const clientTTL = revoke.ClientLag - time.Second
 
-// verifiedTokens is how many access tokens are remembered as verified, some 8 MB.
-const verifiedTokens = 8192
+// verifiedTokens is how many bytes the access tokens take that are remembered as
+// verified, some 6,000 of them.
+const verifiedTokens = 8 << 20
 
 // Open opens the database, brings its schema up to date and loads the keys.
 func Open(ctx context.Context, c Config, log *slog.Logger, o Options) (*App, error) {

@@ -78,6 +78,9 @@ func (c *Config) Check() error {
 	if _, err := c.clockError(); err != nil {
 		return err
 	}
+	if c.DatabaseConns < 0 {
+		return fmt.Errorf("database_conns %d is less than 0", c.DatabaseConns)
+	}
 	if to := c.AuditLog; to != "" && to != auditOff && to != auditStderr && !strings.ContainsRune(to, filepath.Separator) {
 		return fmt.Errorf("audit_log %q is none of off, stderr and the path of a file, such as /var/log/fastbind/audit.jsonl", to)
 	}

@@ -60,6 +60,15 @@ const (
 	Restored       Kind = "restored"     // a restore was finished: all that was issued before has ended
 )
 
+// Kinds returns all kinds there are.
+func Kinds() []Kind {
+	return []Kind{
+		SessionBegun, SessionRenewed, SessionEnded, FamilyBegun, FamilyEnded, Theft, ForeignKey, Replay, Unbound,
+		SignInFailed, SignInLimited, AccountChanged, ClientChanged, ConsentGiven, ConsentEnded, KeyRotated, KeyRevokedKind,
+		TokenRevoked, HistoryLost, Restored,
+	}
+}
+
 // An Event is one security event. Unknown parts are left empty.
 type Event struct {
 	// Number is that of the record, which nobody chooses; 0 where it does not

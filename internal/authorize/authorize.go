@@ -233,11 +233,7 @@ func (h *Handler) respond(w http.ResponseWriter, r *http.Request, q *request, fi
 // but for prompt=none, where nobody looks (OpenID Connect Core, section 3.1.2.1).
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, q *request, err error) {
 	e := oauth.ErrorFor(err)
-	level := slog.LevelInfo
-	if e.HTTPStatus() >= http.StatusInternalServerError {
-		level = slog.LevelError
-	}
-	h.Log.LogAttrs(r.Context(), level, "authorization refused", slog.String("request_id", web.RequestID(r.Context())),
+	h.Log.LogAttrs(r.Context(), web.Severity(r.Context(), e.HTTPStatus(), err), "authorization refused", slog.String("request_id", web.RequestID(r.Context())),
 		slog.String("code", string(e.Code)), slog.Any("err", err))
 	if _, here := errors.AsType[pageError](err); here || q == nil || e.Code == oauth.TemporarilyUnavailable && !q.prompted("none") {
 		h.showError(w, r, e)

@@ -4,25 +4,34 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/url"
 	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/fastbind/fastbind/internal/app"
 )
 
-// Nearby reports whether a database is on this machine: a file, a local socket
-// or a loopback address.
+// Nearby reports whether a database is on this machine: a file, or a server at a
+// local socket or a loopback address, wherever the rest of its address comes from
+// (PGHOST, a service file). Of several servers all have to be.
 func Nearby(database string) bool {
-	u, err := url.Parse(database)
+	if !strings.HasPrefix(database, "postgres") {
+		return true // a file
+	}
+	c, err := pgconn.ParseConfig(database)
 	if err != nil {
 		return false
 	}
-	host := u.Hostname()
-	if other := u.Query().Get("host"); other != "" {
-		host = other
+	near := local(c.Host)
+	for _, f := range c.Fallbacks {
+		near = near && local(f.Host)
 	}
+	return near
+}
+
+func local(host string) bool {
 	ip := net.ParseIP(host)
-	return host == "" || host == "localhost" || strings.HasPrefix(host, "/") || ip != nil && ip.IsLoopback()
+	return host == "localhost" || strings.HasPrefix(host, "/") || strings.HasPrefix(host, "@") || ip != nil && ip.IsLoopback()
 }
 
 // Logger returns a logger that writes to w as the configuration says.

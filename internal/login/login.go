@@ -145,13 +145,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // and logs it, once.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, again string, err error) {
 	e := &refusal{status: http.StatusServiceUnavailable, problem: page.ProblemFault, cause: err}
-	level := slog.LevelError
+	level := web.Severity(r.Context(), e.status, err)
 	if own, ok := errors.AsType[*refusal](err); ok {
 		e, level = own, slog.LevelInfo
 	} else if wire, ok := errors.AsType[*oauth.Error](err); ok { // the form could not be read
 		e, level = &refusal{wire.HTTPStatus(), page.ProblemRequest, err}, slog.LevelInfo
-	} else if web.Left(r.Context()) {
-		level = slog.LevelInfo
 	}
 	id := web.RequestID(r.Context())
 	h.Log.LogAttrs(r.Context(), level, "refused", slog.String("endpoint", again), slog.String("request_id", id),
@@ -279,7 +277,8 @@ func (h *Handler) signIn(w http.ResponseWriter, r *http.Request) error {
 	case errors.Is(err, account.ErrRefused), errors.Is(err, session.ErrBarred):
 		return again(http.StatusUnauthorized, page.SignInData{Problem: page.ProblemCredentials})
 	case err != nil:
-		h.Log.LogAttrs(r.Context(), slog.LevelError, "sign-in", slog.String("request_id", web.RequestID(r.Context())), slog.Any("err", err))
+		level := web.Severity(r.Context(), http.StatusServiceUnavailable, err)
+		h.Log.LogAttrs(r.Context(), level, "sign-in", slog.String("request_id", web.RequestID(r.Context())), slog.Any("err", err))
 		w.Header().Set("Retry-After", "2")
 		return again(http.StatusServiceUnavailable, page.SignInData{Problem: page.ProblemFault})
 	}
@@ -348,7 +347,10 @@ func (h *Handler) refused(r *http.Request, subject string, why error) error {
 	case errors.Is(why, account.ErrHash):
 		note = "unusable password hash"
 	}
-	if err := h.Events.Record(r.Context(), h.event(r, audit.SignInFailed, subject, note)); err != nil {
+	// Also of who does not wait for the answer.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), checkWait)
+	defer cancel()
+	if err := h.Events.Record(ctx, h.event(r, audit.SignInFailed, subject, note)); err != nil {
 		return err
 	}
 	return why

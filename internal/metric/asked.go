@@ -89,15 +89,6 @@ func causes() []string {
 	), reasons()...)
 }
 
-func kinds() []string {
-	return words(
-		audit.SessionBegun, audit.SessionRenewed, audit.SessionEnded, audit.FamilyBegun, audit.FamilyEnded,
-		audit.Theft, audit.ForeignKey, audit.Replay, audit.Unbound, audit.SignInFailed, audit.SignInLimited, audit.AccountChanged,
-		audit.ClientChanged, audit.ConsentGiven, audit.ConsentEnded, audit.KeyRotated, audit.KeyRevokedKind,
-		audit.TokenRevoked, audit.HistoryLost, audit.Restored,
-	)
-}
-
 // A flaw is what can be wrong with a proof of possession.
 type flaw struct {
 	err  error

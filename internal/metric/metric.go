@@ -81,7 +81,7 @@ func New(s Sources) *Set {
 	m.refreshes = m.counters("refreshes_total", "Refresh tokens that were shown, by what they meant.", "verdict", answers()...)
 	m.refusals = m.counters("refresh_refusals_total", "Refresh tokens that were refused, by cause.", "cause", causes()...)
 	m.proofs = m.counters("dpop_refusals_total", "Proofs of possession that were refused, by cause; nonce is the usual first answer.", "cause", flaws()...)
-	m.events = m.counters("events_total", "Security events, by kind.", "kind", kinds()...)
+	m.events = m.counters("events_total", "Security events, by kind.", "kind", words(audit.Kinds()...)...)
 	m.alarms = m.counters("alarms_total", "Signs of a stolen refresh token or code, by kind.", "kind", alarms()...)
 	ended := m.vector("logouts_total", "Sessions and families that ended, by reason: why was I logged out?", "what", "reason")
 	m.sessions, m.families = children(ended, reasons(), "session"), children(ended, reasons(), "family")

@@ -52,19 +52,22 @@ var ErrInvalid = errors.New("invalid token")
 type Reader struct {
 	Issuer string
 	Keys   Keys
-	// Remember is how many verified access tokens are remembered, by their
-	// digest, so that their signatures need not be checked again; 0: none.
-	Remember int
+	// Remember is how many bytes of memory the claims of access tokens may take,
+	// roughly, that are remembered by their digest so that their signatures need
+	// not be checked again; 0: none are.
+	Remember uint64
 
 	begin sync.Once
 	seen  *otter.Cache[[sha256.Size]byte, signed]
 }
 
-// A signed is a token whose signature was checked.
+// A signed is a token whose signature was checked. It holds no part of the token
+// itself.
 type signed struct {
 	claims Claims
 	typ    string
 	key    *jose.Key // that the signature is by
+	size   uint32    // of the token
 }
 
 // leeway is how far the clocks of the nodes may differ.
@@ -74,7 +77,11 @@ const leeway = 5 * time.Second
 // now, or [ErrInvalid]. Any other error is a fault, and no verdict on the token.
 // Do not change what the slices of the claims hold.
 func (r *Reader) Access(ctx context.Context, t string, now time.Time) (Claims, error) {
-	s, err := r.verified(ctx, t)
+	digest := sha256.Sum256([]byte(t))
+	s, known, err := r.recall(ctx, digest)
+	if err == nil && !known {
+		s, err = r.read(ctx, t)
+	}
 	if err != nil {
 		return Claims{}, err
 	}
@@ -91,8 +98,38 @@ func (r *Reader) Access(ctx context.Context, t string, now time.Time) (Claims, e
 	case c.Issued.After(now.Add(leeway)):
 		return Claims{}, invalid("iat")
 	}
+	if r.seen != nil && !known {
+		s.size = uint32(len(t)) //nolint:gosec // package jose reads nothing long
+		r.seen.Set(digest, s)
+	}
 	return c, nil
 }
+
+// recall returns what is known of an access token that was verified before. That
+// counts only while the key that it was verified with is published.
+func (r *Reader) recall(ctx context.Context, digest [sha256.Size]byte) (s signed, known bool, err error) {
+	r.begin.Do(func() {
+		if r.Remember > 0 {
+			r.seen = otter.Must(&otter.Options[[sha256.Size]byte, signed]{MaximumWeight: r.Remember, Weigher: weigh})
+		}
+	})
+	if r.seen == nil {
+		return signed{}, false, nil
+	}
+	if s, known = r.seen.GetIfPresent(digest); !known {
+		return signed{}, false, nil
+	}
+	keys, err := r.find(ctx, s.key.ID, s.key.Algorithm)
+	if err == nil && !slices.Contains(keys, s.key) {
+		r.seen.Invalidate(digest)
+		known = false
+	}
+	return s, known, err
+}
+
+// weigh returns what an entry takes, roughly: the claims are shorter than their
+// token, and the rest is of one size.
+func weigh(_ [sha256.Size]byte, s signed) uint32 { return 640 + s.size }
 
 // Hint returns the claims of an ID token of ours, expired or not (OpenID Connect
 // Core, section 3.1.2.1), or [ErrInvalid]. Any other error is a fault.
@@ -116,31 +153,6 @@ func (r *Reader) Hint(ctx context.Context, t string) (Claims, error) {
 
 func invalid(what string) error { return errors.Join(ErrInvalid, errors.New(what)) }
 
-// verified is read with a memory. That a token was verified counts only while
-// the key that it was verified with is published.
-func (r *Reader) verified(ctx context.Context, t string) (signed, error) {
-	r.begin.Do(func() {
-		if r.Remember > 0 {
-			r.seen = otter.Must(&otter.Options[[sha256.Size]byte, signed]{MaximumSize: r.Remember})
-		}
-	})
-	if r.seen == nil {
-		return r.read(ctx, t)
-	}
-	digest := sha256.Sum256([]byte(t))
-	if s, ok := r.seen.GetIfPresent(digest); ok {
-		keys, err := r.find(ctx, s.key.ID, s.key.Algorithm)
-		if err != nil || slices.Contains(keys, s.key) {
-			return s, err
-		}
-	}
-	s, err := r.read(ctx, t)
-	if err == nil {
-		r.seen.Set(digest, s)
-	}
-	return s, err
-}
-
 func (r *Reader) find(ctx context.Context, kid string, alg jose.Algorithm) ([]*jose.Key, error) {
 	keys, err := r.Keys.Find(ctx, kid, alg)
 	if err != nil {
@@ -161,7 +173,8 @@ func (r *Reader) read(ctx context.Context, t string) (signed, error) {
 	if err != nil {
 		return signed{}, err
 	}
-	s := signed{claims: Claims{KeyID: h.KeyID}, typ: h.Type}
+	// What the header says is a part of the token.
+	s := signed{claims: Claims{KeyID: strings.Clone(h.KeyID)}, typ: strings.Clone(h.Type)}
 	var payload []byte
 	err = errors.New("unknown kid")
 	for _, k := range keys {
@@ -185,7 +198,13 @@ func (c *Claims) set(name, value []byte) (err error) {
 		*dst = time.Unix(s, 0)
 		return err
 	}
-	text := func(dst *string) (err error) { *dst, err = jose.String(value); return err }
+	text := func(dst *string) (err error) {
+		*dst, err = jose.String(value)
+		if err == nil && strings.IndexByte(*dst, 0) >= 0 { // in nothing of ours, and not to be asked of a database
+			err = jose.ErrMalformed
+		}
+		return err
+	}
 	switch string(name) {
 	case "iss":
 		return text(&c.Issuer)

@@ -1,10 +1,13 @@
 package token_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -42,11 +45,29 @@ func access(t *testing.T, s *jose.Signer, exp time.Time) string {
 	return tok
 }
 
+// signed returns another token with the claims of tok, in which replacements were
+// made.
+func signed(t *testing.T, s *jose.Signer, typ, tok string, replace ...string) string {
+	t.Helper()
+	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(tok, ".")[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(replace); i += 2 {
+		payload = bytes.ReplaceAll(payload, []byte(`"`+replace[i]+`"`), []byte(`"`+replace[i+1]+`"`))
+	}
+	other, err := s.Sign(typ, payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return other
+}
+
 // TestReader: that a token was verified once saves the check of its signature
 // and nothing else.
 func TestReader(t *testing.T) {
 	t.Parallel()
-	for _, remember := range []int{0, 8} {
+	for _, remember := range []uint64{0, 1 << 20} {
 		t.Run(fmt.Sprint(remember), func(t *testing.T) {
 			t.Parallel()
 			now := time.Now()
@@ -81,6 +102,8 @@ func TestReader(t *testing.T) {
 				}
 				refused("forged", forged, now)
 				refused("another signature", tok[:len(tok)-8]+"AAAAAAAA", now)
+				refused("an ID token", signed(t, ours, "JWT", tok), now)
+				refused("a name with a zero byte", signed(t, ours, "at+jwt", tok, "j", `j\u0000`), now)
 			}
 			refused("expired", tok, now.Add(time.Minute))
 			refused("issued in the future", tok, now.Add(-time.Minute))
@@ -94,6 +117,19 @@ func TestReader(t *testing.T) {
 			refused("key replaced under its name", tok, now)
 			published.keys = nil
 			refused("key withdrawn", tok, now)
+
+			// Whether the signature is looked at again shows when the key, of all
+			// things, is another one all of a sudden.
+			again := access(t, ours, now.Add(30*time.Second))
+			key := *ours.Key()
+			published.keys = []*jose.Key{&key}
+			if _, err := r.Access(t.Context(), again, now); err != nil {
+				t.Fatal(err)
+			}
+			key.Public = theirs.Key().Public
+			if _, err := r.Access(t.Context(), again, now); (err == nil) != (remember > 0) {
+				t.Errorf("the second time: %v", err)
+			}
 			published.keys = []*jose.Key{ours.Key()}
 			if _, err := r.Access(t.Context(), tok, now); err != nil {
 				t.Errorf("key published again: %v", err)
@@ -114,7 +150,7 @@ func BenchmarkReader(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	for _, remember := range []int{0, 8} {
+	for _, remember := range []uint64{0, 1 << 20} {
 		b.Run(fmt.Sprint(remember), func(b *testing.B) {
 			r := &token.Reader{Issuer: issuer, Keys: &ring{keys: []*jose.Key{s.Key()}}, Remember: remember}
 			for b.Loop() {

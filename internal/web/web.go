@@ -55,7 +55,8 @@ func (e *Edge) Wrap(next http.Handler) http.Handler {
 		}
 		rec := &recorder{ResponseWriter: w}
 		defer func() {
-			if v := recover(); v != nil {
+			panicked := recover()
+			if v := panicked; v != nil {
 				if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 					panic(v)
 				}
@@ -67,7 +68,7 @@ func (e *Edge) Wrap(next http.Handler) http.Handler {
 				oauth.WriteError(rec, &oauth.Error{Code: oauth.ServerError})
 			}
 			took, status := time.Since(started), rec.status
-			if status >= http.StatusInternalServerError && Left(r.Context()) {
+			if status >= http.StatusInternalServerError && panicked == nil && Left(r.Context()) {
 				status = 0
 			}
 			e.Log.LogAttrs(r.Context(), slog.LevelInfo, "request",
@@ -211,18 +212,24 @@ func CORS(next http.Handler, methods string) http.Handler {
 	})
 }
 
-// Left reports whether ctx, that of a request, has ended because its client went
-// away. What could not be done for it then is no fault of the server.
+// Left reports whether ctx, that of a request, was cancelled: its client went
+// away, or the server gave up draining.
 func Left(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Canceled) }
+
+// Severity returns the level at which to log that a request was answered with
+// status because of err. What was cancelled because the client left is no fault
+// of the server; another fault that met a client which left is one.
+func Severity(ctx context.Context, status int, err error) slog.Level {
+	if status < http.StatusInternalServerError || Left(ctx) && errors.Is(err, context.Canceled) {
+		return slog.LevelInfo
+	}
+	return slog.LevelError
+}
 
 // Refuse writes what a client may see of err and logs the rest, once.
 func Refuse(w http.ResponseWriter, r *http.Request, log *slog.Logger, what string, err error) {
 	e := oauth.ErrorFor(err)
-	level := slog.LevelInfo
-	if e.HTTPStatus() >= http.StatusInternalServerError && !Left(r.Context()) {
-		level = slog.LevelError
-	}
-	log.LogAttrs(r.Context(), level, "refused", slog.String("endpoint", what), slog.String("request_id", RequestID(r.Context())),
+	log.LogAttrs(r.Context(), Severity(r.Context(), e.HTTPStatus(), err), "refused", slog.String("endpoint", what), slog.String("request_id", RequestID(r.Context())),
 		slog.String("code", string(e.Code)), slog.Any("err", err))
 	oauth.WriteError(w, e)
 }

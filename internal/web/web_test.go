@@ -3,6 +3,7 @@ package web_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -195,9 +196,24 @@ func TestPanic(t *testing.T) {
 	}
 }
 
+// TestClientLeaves: what was cancelled because the client left is no fault of the
+// server. Another fault is one, whether somebody still waits or not.
 func TestClientLeaves(t *testing.T) {
 	t.Parallel()
-	for name, leaves := range map[string]bool{"stays": false, "leaves": true} {
+	fault := errors.New("the store does not answer")
+	for name, c := range map[string]struct {
+		leaves  bool
+		err     error
+		status  int
+		isFault bool
+	}{
+		"stays":              {false, fault, http.StatusServiceUnavailable, true},
+		"stays, cancelled":   {false, context.Canceled, http.StatusServiceUnavailable, true},
+		"leaves, cancelled":  {true, fmt.Errorf("load: %w", context.Canceled), 0, false},
+		"leaves, fault":      {true, fault, 0, true},
+		"leaves, refused":    {true, oauth.Refuse(oauth.InvalidGrant, "no"), http.StatusBadRequest, false},
+		"leaves, then panic": {true, nil, http.StatusInternalServerError, true},
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var log strings.Builder
@@ -208,16 +224,15 @@ func TestClientLeaves(t *testing.T) {
 			defer leave()
 			r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/token", nil)
 			e.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if leaves {
+				if c.leaves {
 					leave()
 				}
-				web.Refuse(w, r, logger, "token", errors.New("the store does not answer"))
+				if c.err == nil {
+					panic("x")
+				}
+				web.Refuse(w, r, logger, "token", c.err)
 			})).ServeHTTP(httptest.NewRecorder(), r)
-			want := http.StatusServiceUnavailable
-			if leaves {
-				want = 0
-			}
-			if seen != want || strings.Contains(log.String(), "level=ERROR") == leaves {
+			if seen != c.status || strings.Contains(log.String(), "level=ERROR") != c.isFault {
 				t.Errorf("status %d, log: %s", seen, log.String())
 			}
 		})

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -13,6 +14,8 @@ type Shared[In, Out any] struct {
 	// Do does the work of a batch and returns as many answers, in order. An
 	// error is one of the whole batch: nothing of it is known to be done.
 	Do func(ctx context.Context, batch []In) ([]Out, error)
+	// Within bounds one batch; 0 means 10 seconds.
+	Within time.Duration
 
 	mu      sync.Mutex
 	pending []*sharedCall[In, Out]
@@ -31,7 +34,7 @@ type sharedCall[In, Out any] struct {
 const (
 	// maxShared is the most calls that share a batch.
 	maxShared = 512
-	// sharedTime bounds one batch.
+	// sharedTime bounds one batch, where nothing else is said.
 	sharedTime = 10 * time.Second
 )
 
@@ -94,7 +97,7 @@ func (s *Shared[In, Out]) next() []*sharedCall[In, Out] {
 }
 
 func (s *Shared[In, Out]) work(ctx context.Context, batch []*sharedCall[In, Out]) {
-	ctx, cancel := context.WithTimeout(ctx, sharedTime)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(s.Within, sharedTime))
 	defer cancel()
 	in := make([]In, len(batch))
 	for i, c := range batch {

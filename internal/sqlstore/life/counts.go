@@ -16,9 +16,13 @@ type Asked struct {
 	now time.Time
 }
 
+// answerTime bounds one statement with questions: what follows waits for it, and
+// a connection that is dead must not hold up all of them for long.
+const answerTime = 2 * time.Second
+
 // Asking returns what shares questions to db.
 func Asking(db *engine.DB) *engine.Shared[Asked, bool] {
-	return &engine.Shared[Asked, bool]{Do: Revocations{DB: db}.countAll}
+	return &engine.Shared[Asked, bool]{Do: Revocations{DB: db}.countAll, Within: answerTime}
 }
 
 // counts answers a row q with its number and, in this order: the state of the
