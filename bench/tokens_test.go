@@ -75,8 +75,8 @@ func BenchmarkIntrospection(b *testing.B) {
 				var next atomic.Int64
 				beside(b, both, func(worker int) { introspect(worker, fresh[next.Add(1)-1]) }, least, func(ops int) {
 					fresh = fresh[:0]
-					for range ops {
-						fresh = append(fresh, f.credentials(b, conns[0]))
+					for len(fresh) < ops {
+						fresh = append(fresh, f.accessTokens(b, conns)...)
 					}
 					next.Store(0)
 				})

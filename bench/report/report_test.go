@@ -56,7 +56,7 @@ func TestFigures(t *testing.T) {
 		{"guard: token seen before, 1,000,000 revocations loaded", 300, -1, -1, "true"}, // the floor is missing, the bar needs none
 		{"guard: token seen before, allocations", 1, -1, -1, "false"},
 		{"introspection, 64 at once, tokens seen before", -1, -1, -1, "null"},
-		{"introspection, against Ory Hydra", -1, -1, -1, "null"},
+		{"introspection of tokens seen before, against Ory Hydra", -1, -1, -1, "null"},
 	} {
 		f := find(t, r, want.name)
 		for what, v := range map[string]struct {
