@@ -102,7 +102,8 @@ func (r report) missing() (names []string) {
 // table returns the report as the README shows it.
 func (r report) table() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s, %d processors, shared with the load driver; %s; PostgreSQL %s; %s; every commit durable. Medians.\n\n",
+	fmt.Fprintf(&b, "%s, %d processors, shared with the load driver; %s; PostgreSQL %s; %s; every commit durable. Medians.\n"+
+		"Where two things were measured in turn the ratio is the median of those of the turns, not the quotient of its row.\n\n",
 		r.Machine, r.Processors, r.Go, r.PostgreSQL, r.Date)
 	b.WriteString("| what | measured | beside it | ratio | bar | |\n| --- | --- | --- | --- | --- | --- |\n")
 	for _, f := range r.Rows {
@@ -110,6 +111,9 @@ func (r report) table() string {
 		if f.Floor != nil {
 			beside = f.FloorName + ": " + number(*f.Floor) + spaced(f.Unit)
 			ratio = number(*f.Ratio) + " ×"
+			if *f.Ratio < 10 { // more digits than the bars have
+				ratio = strconv.FormatFloat(*f.Ratio, 'f', 3, 64) + " ×"
+			}
 		}
 		value := "not measured"
 		if f.Value != nil {

@@ -118,7 +118,7 @@ func refreshRows() []row {
 			bar: bar{rule: exactly, limit: 1000},
 		},
 		{
-			name: "other rows left by these 1,000,000", of: source{"Rows/PostgreSQL", "rows-left"}, as: "rows",
+			name: "other rows left by these 1,000,000, less those that were cleaned up", of: source{"Rows/PostgreSQL", "rows-left"}, as: "rows",
 			bar: bar{rule: atMost}, // fewer than before where the server has cleaned up meanwhile
 		},
 		{

@@ -28,7 +28,7 @@ const (
 	BadCharacters Weakness = "the password has characters that cannot be typed"
 	HasUsername   Weakness = "the password has the username in it"
 	Repetitive    Weakness = "the password repeats itself"
-	WellKnown     Weakness = "the password is made of what is guessed first"
+	WellKnown     Weakness = "the password is one of those that are guessed first"
 )
 
 // Error returns the text.

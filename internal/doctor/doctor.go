@@ -78,10 +78,25 @@ func Examine(ctx context.Context, cfg app.Config) []Finding {
 	}
 	cookies(f, issuer)
 	edge(f, cfg, issuer)
+	metrics(f, cfg)
 	f.ok("proofs", "the htu of a DPoP proof is %s", strings.Join(cfg.ProofURLs(), ", "))
 	served := discovery(ctx, f, cfg)
 	port(ctx, f, cfg, served)
 	return *f
+}
+
+// metrics looks at who can reach the listener for operators.
+func metrics(f *findings, cfg app.Config) {
+	const check = "metrics"
+	host, _, err := net.SplitHostPort(cfg.MetricsListen)
+	if cfg.MetricsListen == "" || err != nil {
+		return // the configuration says what is wrong with it
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && !ip.IsLoopback() && !ip.IsPrivate() && !ip.IsLinkLocalUnicast() {
+		f.warn(check, "set metrics_listen to a loopback or private address", "whoever reaches %s sees them: nobody is asked who they are", cfg.MetricsListen)
+		return
+	}
+	f.ok(check, "at %s", cfg.MetricsListen)
 }
 
 // masterKey looks at the file of the master secrets. It makes none.

@@ -297,5 +297,5 @@ type line struct {
 }
 
 func lineOf(e audit.Event) line {
-	return line{e.Time.UTC(), e.Number, e.Kind, e.Reason, e.Subject, e.Session, e.Family, e.Client, e.Note, e.Parties}
+	return line{e.Time.UTC().Truncate(time.Millisecond), e.Number, e.Kind, e.Reason, e.Subject, e.Session, e.Family, e.Client, e.Note, e.Parties}
 }
