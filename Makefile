@@ -13,6 +13,7 @@ BENCHTIME ?= 1s
 COUNT    ?= 3
 SEED      ?= 1
 REFRESHES ?= 12000
+FAULTED   ?= 40000
 ENGINE    ?= both
 ROUNDS   ?= 1000
 LOAD     ?= 100000
@@ -65,7 +66,7 @@ chaos-faults: ## Put faults into the server, one at a time: the chaos run has to
 	scripts/need.sh postgresql
 	mkdir -p .cache
 	$(GO) build -o .cache/chaos ./chaos
-	.cache/chaos -faults all -seed $(SEED) -refreshes $(REFRESHES)
+	.cache/chaos -faults all -seed $(SEED) -refreshes $(FAULTED)
 
 .PHONY: check
 check: format lint tidy generated vulnerable ## Check formatting, lint, modules and generated files.
