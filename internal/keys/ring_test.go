@@ -249,6 +249,30 @@ func TestRotateOneAlgorithm(t *testing.T) {
 	}
 }
 
+// TestKeysStayTheSame: a key that is still there is the same object after a reload
+// and a rotation, so that what is remembered of it stays good.
+func TestKeysStayTheSame(t *testing.T) {
+	t.Parallel()
+	r := startRing(t, new(keystest.Memory), opaque.NewSecrets())
+	was := r.KeySet().Keys()
+	if len(was) == 0 {
+		t.Fatal("no keys")
+	}
+	for name, change := range map[string]func() error{
+		"reload": func() error { return r.Reload(t.Context()) },
+		"rotate": func() error { return r.Rotate(t.Context()) },
+	} {
+		if err := change(); err != nil {
+			t.Fatal(err)
+		}
+		for _, k := range was {
+			if !slices.Contains(r.KeySet().Keys(), k) {
+				t.Errorf("%s: %s is another object", name, k.ID)
+			}
+		}
+	}
+}
+
 // TestN14Rotation runs two nodes for months. A consumer that caches the key set
 // for an hour verifies everything, all the time, with fresh and with old tokens.
 func TestN14Rotation(t *testing.T) {

@@ -1,6 +1,7 @@
 package login_test
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -208,6 +209,35 @@ func TestN116Log(t *testing.T) {
 	}
 	if !strings.Contains(log, errBroken.Error()) {
 		t.Errorf("the fault is not in the log: %s", log)
+	}
+}
+
+// leaving is a record in front of which the client hangs up.
+type leaving struct {
+	login.Events
+	leave context.CancelFunc
+}
+
+func (l leaving) Record(ctx context.Context, events ...audit.Event) error {
+	l.leave()
+	return l.Events.Record(ctx, events...)
+}
+
+// TestGuessAndHangUp: a wrong password is on record also when its guesser does not
+// wait for the answer.
+func TestGuessAndHangUp(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	ctx, leave := context.WithCancel(t.Context())
+	defer leave()
+	s.Events = leaving{s.db, leave}
+	form := url.Values{"username": {"ada"}, "password": {"wrong"}}
+	r := httptest.NewRequestWithContext(ctx, http.MethodPost, login.Path, strings.NewReader(form.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Sec-Fetch-Site", "same-origin")
+	s.ServeHTTP(httptest.NewRecorder(), r)
+	if got := s.recorded(t, audit.SignInFailed); len(got) != 1 || got[0].Subject != s.ada.Subject {
+		t.Errorf("on record: %+v", got)
 	}
 }
 

@@ -68,7 +68,7 @@ func (e *Edge) Wrap(next http.Handler) http.Handler {
 				oauth.WriteError(rec, &oauth.Error{Code: oauth.ServerError})
 			}
 			took, status := time.Since(started), rec.status
-			if status >= http.StatusInternalServerError && panicked == nil && Left(r.Context()) {
+			if status >= http.StatusInternalServerError && panicked == nil && left(r.Context()) {
 				status = 0
 			}
 			e.Log.LogAttrs(r.Context(), slog.LevelInfo, "request",
@@ -212,15 +212,15 @@ func CORS(next http.Handler, methods string) http.Handler {
 	})
 }
 
-// Left reports whether ctx, that of a request, was cancelled: its client went
+// left reports whether ctx, that of a request, was cancelled: its client went
 // away, or the server gave up draining.
-func Left(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Canceled) }
+func left(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Canceled) }
 
 // Severity returns the level at which to log that a request was answered with
 // status because of err. What was cancelled because the client left is no fault
 // of the server; another fault that met a client which left is one.
 func Severity(ctx context.Context, status int, err error) slog.Level {
-	if status < http.StatusInternalServerError || Left(ctx) && errors.Is(err, context.Canceled) {
+	if status < http.StatusInternalServerError || left(ctx) && errors.Is(err, context.Canceled) {
 		return slog.LevelInfo
 	}
 	return slog.LevelError

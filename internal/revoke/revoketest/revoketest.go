@@ -5,7 +5,6 @@
 package revoketest
 
 import (
-	"sync"
 	"testing"
 	"time"
 
@@ -457,57 +456,4 @@ func firstReasonStays(t *testing.T, s Stores) {
 		t.Error(diff)
 	}
 	wantLive(t, s, audit.Logout, map[refresh.FamilyID]bool{b: false})
-}
-
-// numbersHaveNoGaps lets many callers append, and readers look all the while:
-// what a reader sees is always complete up to the newest number it is told.
-func numbersHaveNoGaps(t *testing.T, s Stores) {
-	done := make(chan struct{})
-	var readers sync.WaitGroup
-	for range 2 {
-		readers.Go(func() {
-			for {
-				entries, newest, err := s.Revocations.Since(t.Context(), 0, epoch, 1000)
-				if err != nil || newest != int64(len(entries)) {
-					t.Errorf("%d entries up to number %d, %v", len(entries), newest, err)
-				}
-				for i, e := range entries {
-					if e.Number != int64(i)+1 {
-						t.Errorf("entry %d has the number %d", i+1, e.Number)
-					}
-				}
-				select {
-				case <-done:
-					return
-				default:
-				}
-			}
-		})
-	}
-	var numbers [32][3]int64
-	together(func(i int) {
-		for k := range numbers[i] {
-			done, err := s.Revocations.End(t.Context(), revoke.Order{
-				Kind: revoke.Token, Value: "v", Reason: audit.RevokedByClient, At: at, Until: until,
-			})
-			if err != nil {
-				t.Error(err)
-			}
-			numbers[i][k] = done.Number
-		}
-	})
-	close(done)
-	readers.Wait()
-	seen := map[int64]bool{}
-	for _, of := range numbers {
-		for _, n := range of {
-			if n < 1 || n > 96 || seen[n] {
-				t.Errorf("number %d was given twice or is out of order", n)
-			}
-			seen[n] = true
-		}
-	}
-	if n := len(feed(t, s)); n != 96 {
-		t.Errorf("the feed has %d entries, want 96", n)
-	}
 }

@@ -2,6 +2,7 @@ package life
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -96,6 +97,9 @@ func (s Revocations) countAll(ctx context.Context, batch []Asked) ([]bool, error
 	}
 	answers, err := engine.List(ctx, s.Reader, scanAnswer, countsAll, numbers[0], families,
 		texts[0], texts[1], texts[2], texts[3], texts[4], texts[5], numbers[1], numbers[2])
+	if err == nil && len(answers) != n {
+		err = errors.New("not as many answers as questions") // a token that nobody answered for has not ended
+	}
 	if err != nil {
 		return nil, err
 	}
